@@ -1,0 +1,137 @@
+//! What the coordinator needs of a store. Two implementations: Redis and memory; one conformance suite runs against both.
+//!
+//! Hot operations (`register`, `lookup`, `arm`) take a whole batch and are correct by order: each side writes first and looks
+//! second. A store runs all commands in one order, so of an `arm` and a `register` that race, at least one sees the other.
+//! Rare operations (`step`, `end`) are atomic compare-and-set on the record's fence.
+
+use std::future::Future;
+
+use crate::link::Register;
+use crate::{Aor, Binding, Fence, Pair, Shard, UnixMillis, Watch};
+
+pub trait WatchStore: Send + Sync + 'static {
+    /// Applies each change, then looks who waits. Results in the order of `ops`. Ops of one AoR in one batch apply in order.
+    fn register(&self, now: UnixMillis, ops: &[Register]) -> impl Future<Output = Result<Vec<RegisterOutcome>, StoreError>> + Send;
+
+    fn lookup(&self, now: UnixMillis, ops: &[LookupOp]) -> impl Future<Output = Result<Vec<Lookup>, StoreError>> + Send;
+
+    /// Live bindings of each AoR.
+    fn bindings(&self, now: UnixMillis, aors: &[Aor]) -> impl Future<Output = Result<Vec<Vec<Binding>>, StoreError>> + Send;
+
+    /// Stores new watches (never over an existing record), then looks for the callee's bindings and counts for the caps.
+    fn arm(&self, now: UnixMillis, watches: &[Watch]) -> impl Future<Output = Result<Vec<ArmOutcome>, StoreError>> + Send;
+
+    fn load(&self, pairs: &[Pair]) -> impl Future<Output = Result<Vec<Option<Watch>>, StoreError>> + Send;
+
+    /// Replaces the record if its fence is still `expect`. The deadline may move; the record's TTL, the queue's TTL and the due entry follow.
+    fn step(&self, now: UnixMillis, step: &Step) -> impl Future<Output = Result<StepOutcome, StoreError>> + Send;
+
+    /// Removes the watch and every trace of it. With `expect`, only if the record's fence is that one or the record is already gone.
+    /// True exactly once per watch (P2).
+    fn end(&self, now: UnixMillis, pair: &Pair, expect: Option<Fence>) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Brings the due time of these pairs forward to `at` (never later, never for a pair that has no due entry).
+    fn hasten(&self, pairs: &[Pair], at: UnixMillis) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Frees the callee's turn if `caller` still has it (BYE of a recalled call).
+    fn release_turn(&self, pair: &Pair) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The first `limit` callers waiting for `callee`, longest waiting first.
+    fn queue(&self, callee: &Aor, limit: usize) -> impl Future<Output = Result<Vec<Aor>, StoreError>> + Send;
+
+    /// Pairs whose caller was gone when recalled. Entries may be stale; the record decides.
+    fn parked(&self, caller: &Aor) -> impl Future<Output = Result<Vec<Pair>, StoreError>> + Send;
+
+    /// Pairs of these shards whose due time is `now` or earlier, at most `limit` per shard, and how many watches the shards hold in all.
+    fn due(&self, shards: &[Shard], now: UnixMillis, limit: usize) -> impl Future<Output = Result<Due, StoreError>> + Send;
+
+    /// Every watch of a shard, for the operator's list. `limit` bounds the answer.
+    fn list(&self, shard: Shard, limit: usize) -> impl Future<Output = Result<Vec<Watch>, StoreError>> + Send;
+
+    /// One cheap round trip, for readiness.
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegisterOutcome {
+    /// Live bindings after the change.
+    pub bindings: Vec<Binding>,
+    /// Nothing was changed: same Call-ID and a CSeq that is not higher than the stored one (and not the identical request again).
+    pub out_of_order: bool,
+    /// Somebody waits for this AoR.
+    pub waited_for: bool,
+    /// This AoR is the caller of a parked watch.
+    pub parked: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupOp {
+    pub callee: Aor,
+    pub caller: Option<Aor>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lookup {
+    pub callee_bindings: Vec<Binding>,
+    pub caller_bindings: Vec<Binding>,
+    /// The watch of caller for callee.
+    pub watch: Option<Watch>,
+    /// The watch of callee for caller.
+    pub reverse: Option<Watch>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArmOutcome {
+    /// False: a record for the pair exists already and was left alone.
+    pub stored: bool,
+    /// Live bindings of the callee, read after the write.
+    pub callee_bindings: Vec<Binding>,
+    /// How many watch this callee, and how many this caller has armed, this one included.
+    pub callee_watches: u32,
+    pub caller_watches: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub expect: Fence,
+    /// The new record; its fence must be higher than `expect`.
+    pub next: Watch,
+    /// When somebody must look at it again.
+    pub due: UnixMillis,
+    pub turn: Turn,
+}
+
+/// The callee's turn: with `fanout = "fifo"` only the caller who has it is recalled. It has a TTL, so a lost holder frees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Leave,
+    /// Apply the step only if nobody else has the turn; take it until then.
+    Take {
+        until: UnixMillis,
+    },
+    Release,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepOutcome {
+    Applied,
+    /// The record is gone or has another fence.
+    Stale,
+    /// Somebody else has the turn.
+    TurnTaken,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    pub pairs: Vec<Pair>,
+    pub watches: u64,
+}
+
+/// The store did not do it, or nobody knows whether it did.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+    #[error("stored record is unreadable: {0}")]
+    Corrupt(String),
+}

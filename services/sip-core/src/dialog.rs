@@ -1,0 +1,1 @@
+//! Dialogs that recalls make: REFER's implicit subscription (RFC 3515, RFC 6665).
