@@ -1,0 +1,52 @@
+//! What a coordinator tells an edge to do.
+
+use std::time::Duration;
+
+use redial_core::Fence;
+use redial_core::link::{Order, RecallOrder};
+
+use super::{ConvertError, each, into_each, millis, missing, narrow};
+use crate::v1;
+
+impl From<Order> for v1::Order {
+    fn from(order: Order) -> Self {
+        let order = match order {
+            Order::Recall(r) => v1::order::Order::Recall(r.into()),
+        };
+        Self { order: Some(order) }
+    }
+}
+
+impl TryFrom<v1::Order> for Order {
+    type Error = ConvertError;
+    fn try_from(order: v1::Order) -> Result<Self, ConvertError> {
+        match missing(order.order, "order")? {
+            v1::order::Order::Recall(r) => Ok(Self::Recall(r.try_into()?)),
+        }
+    }
+}
+
+impl From<RecallOrder> for v1::RecallOrder {
+    fn from(r: RecallOrder) -> Self {
+        Self {
+            pair: Some(r.pair.into()),
+            fence: r.fence.0,
+            rung: r.rung.into(),
+            targets: into_each(r.targets),
+            timeout_ms: millis(r.timeout),
+        }
+    }
+}
+
+impl TryFrom<v1::RecallOrder> for RecallOrder {
+    type Error = ConvertError;
+    fn try_from(r: v1::RecallOrder) -> Result<Self, ConvertError> {
+        Ok(Self {
+            pair: missing(r.pair, "recall_order.pair")?.into(),
+            fence: Fence(r.fence),
+            rung: narrow(r.rung, "recall_order.rung")?,
+            targets: each(r.targets)?,
+            timeout: Duration::from_millis(r.timeout_ms),
+        })
+    }
+}
