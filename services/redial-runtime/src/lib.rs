@@ -1,1 +1,7 @@
+//! The shell that every binary shares: settings, telemetry, admin HTTP, shutdown, and the one place that reads clocks.
 
+pub mod admin;
+pub mod clock;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
