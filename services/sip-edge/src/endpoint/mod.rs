@@ -1,7 +1,10 @@
 //! The SIP behaviour of one worker, without I/O and without a clock.
 
+pub mod auth;
 pub mod config;
 pub mod outbox;
+pub mod recall;
+pub mod registrar;
 
 pub use config::EndpointConfig;
 pub use outbox::{Outbox, Peer, Transmit};

@@ -1,0 +1,312 @@
+//! Executes [`RecallOrder`]s: asks a caller's phone by REFER to call the callee again, and hears what became of it.
+//!
+//! Per order: contacts are asked one after the other until one answers, the first 2xx is the success, `timeout` bounds the whole. A
+//! contact that stays silent gets its share of the time, so that a stale binding does not cost the recall. After an order nothing of it
+//! is sent any more (P4): the transaction is stopped, not left to retransmit. What remains is a note of the fence, for a while, so that
+//! an order that comes twice is executed once (P3), and the subscription that a REFER may have made, until its last NOTIFY.
+
+mod notify;
+mod refer;
+mod tag;
+
+pub use notify::NotifyAnswer;
+pub use tag::worker_of_tag;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redial_core::link::{RecallOrder, RecallReport, RecallResult, Target};
+use redial_core::{Fence, Pair};
+use rustc_hash::FxHashMap;
+use sip_core::Message;
+
+use super::{EndpointConfig, Now, Peer};
+use refer::Refer;
+use tag::Names;
+
+/// Most recalls that one worker remembers, running and finished. A record is about 1 kB.
+pub const MAX_RECALLS: usize = 16_384;
+/// A finished order is remembered, and its subscription served, this long after the order's own time.
+pub const LINGER: Duration = Duration::from_secs(60);
+/// No order lasts longer, whatever it says.
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+/// A silent contact is given at least this long while others wait: three retransmissions of a REFER over UDP (RFC 3261 section 17.1.2.2:
+/// 0.5, 1.5, 3.5 s).
+const MIN_SHARE: Duration = Duration::from_secs(4);
+
+/// One REFER of one recall: names its client transaction to the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecallId {
+    recall: u64,
+    attempt: u32,
+}
+
+/// What recalls need of the endpoint.
+pub trait RecallContext {
+    /// Where this target is: its flow, or the next hop of its path. None: not by this edge.
+    fn peer(&self, target: &Target) -> Option<Peer>;
+    /// A Via value for a new request to `peer`, with a branch that no request had before.
+    fn via(&mut self, peer: Peer) -> String;
+    /// Starts a non-INVITE client transaction. Its final response goes to [`Recalls::on_response`], its timeout and a transport error to
+    /// [`Recalls::on_failure`].
+    fn send_request(&mut self, peer: Peer, bytes: Vec<u8>, owner: RecallId);
+    /// Ends that transaction now: no retransmission, no answer delivered.
+    fn stop(&mut self, owner: RecallId);
+    fn report(&mut self, report: RecallReport);
+}
+
+/// All recalls of one worker.
+#[derive(Debug)]
+pub struct Recalls {
+    config: Arc<EndpointConfig>,
+    names: Names,
+    next: u64,
+    recalls: FxHashMap<u64, Recall>,
+    latest: FxHashMap<Pair, u64>,
+    timers: BTreeSet<(Instant, u64)>,
+    trying: usize,
+    counts: Counts,
+}
+
+/// Orders that were not executed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The same order again.
+    pub repeated: u64,
+    /// Older than an order seen for the pair.
+    pub outdated: u64,
+    /// The table was full; the claim's lease brings the watch back.
+    pub dropped: u64,
+}
+
+#[derive(Debug)]
+struct Recall {
+    pair: Pair,
+    fence: Fence,
+    rung: u8,
+    tag: String,
+    call_id: String,
+    state: State,
+    /// The order's own end.
+    deadline: Instant,
+    /// When `on_timer` must look at it: what stands in `timers`.
+    wake: Instant,
+    /// CSeq of the last REFER; counts the attempts.
+    attempt: u32,
+    /// Tag and CSeq of the last NOTIFY.
+    last_notify: Option<(String, u32)>,
+    /// A final status was reported from a NOTIFY.
+    notified: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A REFER is out; these contacts are still to be asked.
+    Trying(VecDeque<Target>),
+    /// The phone took it; NOTIFYs may come.
+    Accepted,
+    /// Refused, unreachable, replaced, or the subscription ended. Kept for its fence.
+    Over,
+}
+
+impl Recalls {
+    #[must_use]
+    pub fn new(config: Arc<EndpointConfig>, worker: u8) -> Self {
+        let names = Names::new(&config, worker);
+        Self {
+            config,
+            names,
+            next: 0,
+            recalls: FxHashMap::default(),
+            latest: FxHashMap::default(),
+            timers: BTreeSet::new(),
+            trying: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    pub fn on_order(&mut self, now: Now, order: RecallOrder, cx: &mut impl RecallContext) {
+        if let Some(&number) = self.latest.get(&order.pair) {
+            let seen = self.recalls.get(&number).map_or(Fence::default(), |r| r.fence);
+            if order.fence < seen {
+                self.counts.outdated += 1;
+                return;
+            }
+            if order.fence == seen {
+                self.counts.repeated += 1;
+                return;
+            }
+            self.replace(number, cx);
+        }
+        if self.recalls.len() >= MAX_RECALLS {
+            self.counts.dropped += 1;
+            return;
+        }
+        let number = self.next;
+        self.next += 1;
+        let (tag, call_id) = self.names.mint(now.unix, number);
+        let deadline = now.instant + order.timeout.min(MAX_TIMEOUT);
+        self.latest.insert(order.pair.clone(), number);
+        self.recalls.insert(
+            number,
+            Recall {
+                pair: order.pair,
+                fence: order.fence,
+                rung: order.rung,
+                tag,
+                call_id,
+                state: State::Trying(order.targets.into()),
+                deadline,
+                wake: deadline,
+                attempt: 0,
+                last_notify: None,
+                notified: false,
+            },
+        );
+        self.timers.insert((deadline, number));
+        self.trying += 1;
+        self.try_next(now, number, cx);
+    }
+
+    /// The final response to a REFER (provisional ones are ignored).
+    pub fn on_response(&mut self, now: Now, id: RecallId, response: Message<'_>, cx: &mut impl RecallContext) {
+        let Some(code) = response.status().filter(|c| *c >= 200) else { return };
+        if !self.is_current(id) {
+            return;
+        }
+        match code {
+            200..=299 => {
+                // Whether there is a subscription is not decided here: only `Refer-Sub: false` in the answer says that there is none (RFC 4488
+                // section 4), and a phone that says so and still sends NOTIFYs is served as well.
+                self.finish(id.recall, State::Accepted, Some(RecallResult::Accepted), cx);
+            }
+            408 | 430 | 480 => self.try_next(now, id.recall, cx),
+            _ => self.finish(id.recall, State::Over, Some(RecallResult::Refused(code)), cx),
+        }
+    }
+
+    /// No answer (Timer F) or the datagram could not be sent.
+    pub fn on_failure(&mut self, now: Now, id: RecallId, cx: &mut impl RecallContext) {
+        if self.is_current(id) {
+            self.try_next(now, id.recall, cx);
+        }
+    }
+
+    pub fn on_timer(&mut self, now: Now, cx: &mut impl RecallContext) {
+        while let Some(&(at, number)) = self.timers.first() {
+            if at > now.instant {
+                break;
+            }
+            self.timers.pop_first();
+            let Some(recall) = self.recalls.get(&number) else { continue };
+            if matches!(recall.state, State::Trying(_)) {
+                cx.stop(RecallId { recall: number, attempt: recall.attempt });
+                self.try_next(now, number, cx);
+            } else if let Some(recall) = self.recalls.remove(&number)
+                && self.latest.get(&recall.pair) == Some(&number)
+            {
+                self.latest.remove(&recall.pair);
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// No REFER waits for its answer.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.trying == 0
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Recalls remembered, running and finished.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.recalls.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.recalls.is_empty()
+    }
+
+    fn is_current(&self, id: RecallId) -> bool {
+        self.recalls.get(&id.recall).is_some_and(|r| matches!(r.state, State::Trying(_)) && r.attempt == id.attempt)
+    }
+
+    /// Asks the next contact, or reports that none is left or no time is left.
+    fn try_next(&mut self, now: Now, number: u64, cx: &mut impl RecallContext) {
+        let Some(recall) = self.recalls.get_mut(&number) else { return };
+        let State::Trying(targets) = &mut recall.state else { return };
+        let left = recall.deadline.saturating_duration_since(now.instant);
+        while !left.is_zero()
+            && let Some(target) = targets.pop_front()
+        {
+            let Some(peer) = cx.peer(&target) else { continue };
+            let Some(listener) = self.config.listeners.get(usize::from(peer.listener)) else { continue };
+            let via = cx.via(peer);
+            let refer = Refer {
+                pair: &recall.pair,
+                rung: recall.rung,
+                target: &target,
+                tag: &recall.tag,
+                call_id: &recall.call_id,
+                cseq: recall.attempt + 1,
+                contact: listener.advertised,
+                via: &via,
+            };
+            let Some(bytes) = refer.compose() else { continue };
+            recall.attempt += 1;
+            let share = left / u32::try_from(targets.len() + 1).unwrap_or(u32::MAX);
+            let wake = if targets.is_empty() { recall.deadline } else { now.instant + share.max(MIN_SHARE).min(left) };
+            let id = RecallId { recall: number, attempt: recall.attempt };
+            self.wake_at(number, wake);
+            cx.send_request(peer, bytes, id);
+            return;
+        }
+        self.finish(number, State::Over, Some(RecallResult::Unreachable), cx);
+    }
+
+    /// A newer order for the pair: the coordinator has given this one up.
+    fn replace(&mut self, number: u64, cx: &mut impl RecallContext) {
+        let Some(recall) = self.recalls.get(&number) else { return };
+        if matches!(recall.state, State::Trying(_)) {
+            cx.stop(RecallId { recall: number, attempt: recall.attempt });
+            self.finish(number, State::Over, None, cx);
+        }
+    }
+
+    /// Leaves `Trying`, once.
+    fn finish(&mut self, number: u64, state: State, result: Option<RecallResult>, cx: &mut impl RecallContext) {
+        let Some(recall) = self.recalls.get_mut(&number) else { return };
+        if !matches!(recall.state, State::Trying(_)) {
+            return;
+        }
+        recall.state = state;
+        self.trying -= 1;
+        if let Some(result) = result {
+            cx.report(RecallReport { pair: recall.pair.clone(), fence: recall.fence, rung: recall.rung, result });
+        }
+        let forget = recall.deadline + LINGER;
+        self.wake_at(number, forget);
+    }
+
+    fn wake_at(&mut self, number: u64, at: Instant) {
+        if let Some(recall) = self.recalls.get_mut(&number) {
+            self.timers.remove(&(recall.wake, number));
+            recall.wake = at;
+            self.timers.insert((at, number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
