@@ -1,1 +1,24 @@
+//! What the end-to-end tests are made of: real processes, a real Redis, sipp, and a scripted phone.
+//!
+//! Nothing here sleeps to be right. Whoever waits says for what and until when ([`until`]); a test that cannot run fails.
 
+pub mod metrics;
+pub mod policy;
+pub mod ports;
+pub mod process;
+pub mod redis_server;
+pub mod relay;
+pub mod services;
+pub mod sipp;
+pub mod wait;
+
+pub use metrics::Metrics;
+pub use policy::Policy;
+pub use process::Process;
+pub use redis_server::Redis;
+pub use services::{Coordinator, Edge, Standalone};
+pub use sipp::Sipp;
+pub use wait::until;
+
+/// The domain that every test is registrar for.
+pub const DOMAIN: &str = "example.com";

@@ -1,0 +1,38 @@
+# Everything a developer or a CI runs. `make` alone prints the list.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help demo test lint fmt bench clean compiler tools
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: compiler ## build `redial` and play the whole story with two phones over real UDP (installs nothing but a C compiler when there is none)
+	cargo build --release --package redial --bin redial
+	$(TARGET)/release/redial demo
+
+test: compiler tools ## build everything and run every test (installs redis-server and sip-tester by apt when missing)
+	tests/run-tests
+
+lint: compiler ## formatting, clippy, who may import whom, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --quiet --package redial-tests --test workspace
+
+fmt: ## format the code
+	cargo fmt --all
+
+bench: compiler tools ## load edge, coordinator and Redis with sipp; CPU per message next to a raw UDP echo (installs like test)
+	cargo build --release --workspace --bins
+	$(TARGET)/release/load
+
+clean: ## remove what was built
+	cargo clean
+
+compiler:
+	@tests/install cc:gcc ld:binutils /usr/include/stdlib.h:libc6-dev
+
+tools:
+	@tests/install redis-server sipp:sip-tester

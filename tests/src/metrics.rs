@@ -1,0 +1,88 @@
+//! Admin HTTP as an operator's tools use it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// GET over HTTP/1.0: status and body.
+/// # Errors
+/// When nobody answers within two seconds.
+pub fn http_get(admin: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let limit = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&admin, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {admin}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).context("no HTTP status")?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    Ok((status, body))
+}
+
+/// One reading of `/metrics`.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// `name{labels}` without the braces' order mattering: name, labels, value.
+    samples: Vec<(String, Vec<(String, String)>, f64)>,
+}
+
+impl Metrics {
+    /// # Errors
+    /// When `/metrics` is not there or not Prometheus text.
+    pub fn read(admin: SocketAddr) -> Result<Self> {
+        let (status, body) = http_get(admin, "/metrics")?;
+        ensure!(status == 200, "/metrics: {status}");
+        Self::parse(&body)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+        let samples = lines.map(|line| sample(line).with_context(|| format!("not a sample: {line}"))).collect::<Result<_>>()?;
+        Ok(Self { samples })
+    }
+
+    /// Sum over all samples of that name that carry all these labels.
+    #[must_use]
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let matches = |have: &[(String, String)]| labels.iter().all(|(k, v)| have.iter().any(|(hk, hv)| hk == k && hv == v));
+        self.samples.iter().filter(|(n, have, _)| n == name && matches(have)).map(|(_, _, value)| value).sum()
+    }
+
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.samples.iter().any(|(n, _, _)| n == name)
+    }
+}
+
+fn sample(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
+    let (head, value) = line.rsplit_once(' ')?;
+    let (name, labels) = match head.split_once('{') {
+        Some((name, rest)) => (name, rest.strip_suffix('}')?),
+        None => (head, ""),
+    };
+    let mut pairs = Vec::new();
+    let mut rest = labels;
+    while let Some((key, after)) = rest.split_once("=\"") {
+        let (value, after) = after.split_once('"')?;
+        pairs.push((key.trim_start_matches(',').to_owned(), value.to_owned()));
+        rest = after;
+    }
+    Some((name.to_owned(), pairs, value.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_summed_by_name_and_labels() {
+        let text = "# HELP x y\nx_total{a=\"1\",b=\"2\"} 3\nx_total{a=\"1\",b=\"q r\"} 4\nx_total{a=\"2\"} 5\ny 1.5\n";
+        let metrics = Metrics::parse(text).unwrap();
+        assert_eq!(metrics.sum("x_total", &[("a", "1")]), 7.0);
+        assert_eq!(metrics.sum("x_total", &[("b", "q r")]), 4.0);
+        assert_eq!(metrics.sum("x_total", &[]), 12.0);
+        assert_eq!(metrics.sum("y", &[]), 1.5);
+    }
+}

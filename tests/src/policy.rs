@@ -1,0 +1,31 @@
+//! Policy files for tests.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// The default policy of a policy file. Starts with short waits, so that no test is slow.
+#[derive(Clone, Debug)]
+pub struct Policy(BTreeMap<&'static str, String>);
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self(BTreeMap::new()).set("settle", "\"0s\"").set("recallTimeout", "\"2s\"").set("retryInitial", "\"1s\"").set("periodMin", "\"1s\"")
+    }
+}
+
+impl Policy {
+    /// `value` is TOML: quoted where TOML wants quotes.
+    #[must_use]
+    pub fn set(mut self, field: &'static str, value: impl ToString) -> Self {
+        self.0.insert(field, value.to_string());
+        self
+    }
+
+    #[must_use]
+    pub fn toml(&self) -> String {
+        self.0.iter().fold(String::from("[default]\n"), |mut text, (field, value)| {
+            let _ = writeln!(text, "{field} = {value}");
+            text
+        })
+    }
+}

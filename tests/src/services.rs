@@ -1,0 +1,119 @@
+//! The product's own processes, started as an operator starts them.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
+use crate::metrics::{Metrics, http_get};
+use crate::process::{Process, Scratch, workspace_binary};
+use crate::wait::PATIENCE;
+use crate::{DOMAIN, Policy, Redis, ports, until};
+
+/// What all services have in common: a process, its admin address and a directory.
+#[derive(Debug)]
+pub struct Service {
+    pub process: Process,
+    pub admin: SocketAddr,
+    _scratch: Scratch,
+}
+
+impl Service {
+    fn start(binary: &str, admin: SocketAddr, scratch: Scratch, args: &[String]) -> Result<Self> {
+        let log = scratch.path().join("log");
+        let process = Process::spawn(&workspace_binary(binary)?, args, scratch.path(), log)?;
+        Ok(Self { process, admin, _scratch: scratch })
+    }
+
+    /// Waits until `/ready` says so.
+    /// # Errors
+    /// When the process ends or takes too long.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        until("/ready", PATIENCE, || {
+            self.process.ensure_alive()?;
+            Ok(http_get(self.admin, "/ready").is_ok_and(|(status, _)| status == 200).then_some(()))
+        })
+    }
+
+    /// # Errors
+    /// When `/metrics` does not answer.
+    pub fn metrics(&self) -> Result<Metrics> {
+        Metrics::read(self.admin)
+    }
+
+    /// Polls `/metrics` until the sum of that name and labels is `value` or more.
+    /// # Errors
+    /// When it does not get there.
+    pub fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<()> {
+        until(&format!("{name}{labels:?} >= {value}"), PATIENCE, || Ok((self.metrics()?.sum(name, labels) >= value).then_some(())))
+    }
+}
+
+fn strings(args: &[&str]) -> Vec<String> {
+    args.iter().map(|a| (*a).to_owned()).collect()
+}
+
+/// `redial standalone`.
+#[derive(Debug)]
+pub struct Standalone {
+    pub service: Service,
+    pub sip: SocketAddr,
+}
+
+impl Standalone {
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start(policy: &Policy, more: &[&str]) -> Result<Self> {
+        let (sip, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("standalone")?);
+        let policy = scratch.file("policy.toml", &policy.toml())?;
+        let listen = format!("udp:{sip}");
+        let mut args = strings(&["standalone", "--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--policy", &policy]);
+        args.extend(strings(more));
+        let mut service = Service::start("redial", admin, scratch, &args)?;
+        service.wait_ready()?;
+        Ok(Self { service, sip })
+    }
+}
+
+/// `redial-coordinator`.
+#[derive(Debug)]
+pub struct Coordinator {
+    pub service: Service,
+    pub grpc: SocketAddr,
+}
+
+impl Coordinator {
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start(redis: &Redis, policy: &Policy, more: &[&str]) -> Result<Self> {
+        let (grpc, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("coordinator")?);
+        let policy = scratch.file("policy.toml", &policy.toml())?;
+        let (listen, admin_text, url) = (grpc.to_string(), admin.to_string(), redis.url());
+        let mut args = strings(&["--listen", &listen, "--redis", &url, "--policy", &policy, "--admin", &admin_text, "--sweep-interval", "1s"]);
+        args.extend(strings(more));
+        let mut service = Service::start("redial-coordinator", admin, scratch, &args)?;
+        service.wait_ready()?;
+        Ok(Self { service, grpc })
+    }
+}
+
+/// `sip-edge`.
+#[derive(Debug)]
+pub struct Edge {
+    pub service: Service,
+    pub sip: SocketAddr,
+}
+
+impl Edge {
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start(coordinators: &[&Coordinator], more: &[&str]) -> Result<Self> {
+        let (sip, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("edge")?);
+        let (listen, name) = (format!("udp:{sip}"), format!("edge-{}", sip.port()));
+        let mut args = strings(&["--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--name", &name]);
+        args.extend(coordinators.iter().flat_map(|c| ["--coordinator".to_owned(), format!("http://{}", c.grpc)]));
+        args.extend(strings(more));
+        let mut service = Service::start("sip-edge", admin, scratch, &args)?;
+        service.wait_ready()?;
+        Ok(Self { service, sip })
+    }
+}
