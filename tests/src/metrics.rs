@@ -23,9 +23,14 @@ pub fn http_get(admin: SocketAddr, path: &str) -> Result<(u16, String)> {
 
 /// One reading of `/metrics`.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics {
-    /// `name{labels}` without the braces' order mattering: name, labels, value.
-    samples: Vec<(String, Vec<(String, String)>, f64)>,
+pub struct Metrics(Vec<Sample>);
+
+/// One line: `name{labels} value`.
+#[derive(Clone, Debug)]
+struct Sample {
+    name: String,
+    labels: Vec<(String, String)>,
+    value: f64,
 }
 
 impl Metrics {
@@ -39,37 +44,41 @@ impl Metrics {
 
     fn parse(text: &str) -> Result<Self> {
         let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
-        let samples = lines.map(|line| sample(line).with_context(|| format!("not a sample: {line}"))).collect::<Result<_>>()?;
-        Ok(Self { samples })
+        let samples = lines.map(|line| Sample::parse(line).with_context(|| format!("not a sample: {line}"))).collect::<Result<_>>()?;
+        Ok(Self(samples))
     }
 
     /// Sum over all samples of that name that carry all these labels.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let matches = |have: &[(String, String)]| labels.iter().all(|(k, v)| have.iter().any(|(hk, hv)| hk == k && hv == v));
-        self.samples.iter().filter(|(n, have, _)| n == name && matches(have)).map(|(_, _, value)| value).sum()
+        self.0.iter().filter(|s| s.name == name && labels.iter().all(|(key, value)| s.carries(key, value))).map(|s| s.value).sum()
     }
 
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.samples.iter().any(|(n, _, _)| n == name)
+        self.0.iter().any(|s| s.name == name)
     }
 }
 
-fn sample(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
-    let (head, value) = line.rsplit_once(' ')?;
-    let (name, labels) = match head.split_once('{') {
-        Some((name, rest)) => (name, rest.strip_suffix('}')?),
-        None => (head, ""),
-    };
-    let mut pairs = Vec::new();
-    let mut rest = labels;
-    while let Some((key, after)) = rest.split_once("=\"") {
-        let (value, after) = after.split_once('"')?;
-        pairs.push((key.trim_start_matches(',').to_owned(), value.to_owned()));
-        rest = after;
+impl Sample {
+    fn parse(line: &str) -> Option<Self> {
+        let (head, value) = line.rsplit_once(' ')?;
+        let (name, mut rest) = match head.split_once('{') {
+            Some((name, rest)) => (name, rest.strip_suffix('}')?),
+            None => (head, ""),
+        };
+        let mut labels = Vec::new();
+        while let Some((key, after)) = rest.split_once("=\"") {
+            let (value, after) = after.split_once('"')?;
+            labels.push((key.trim_start_matches(',').to_owned(), value.to_owned()));
+            rest = after;
+        }
+        Some(Self { name: name.to_owned(), labels, value: value.parse().ok()? })
     }
-    Some((name.to_owned(), pairs, value.parse().ok()?))
+
+    fn carries(&self, key: &str, value: &str) -> bool {
+        self.labels.iter().any(|(k, v)| k == key && v == value)
+    }
 }
 
 #[cfg(test)]

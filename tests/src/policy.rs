@@ -9,7 +9,11 @@ pub struct Policy(BTreeMap<&'static str, String>);
 
 impl Default for Policy {
     fn default() -> Self {
-        Self(BTreeMap::new()).set("settle", "\"0s\"").set("recallTimeout", "\"2s\"").set("retryInitial", "\"1s\"").set("periodMin", "\"1s\"")
+        Self(BTreeMap::new())
+            .set("settle", "\"0s\"")
+            .set("recallTimeout", "\"2s\"")
+            .set("retryInitial", "\"1s\"")
+            .set("periodMin", "\"1s\"")
     }
 }
 

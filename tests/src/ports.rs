@@ -20,6 +20,8 @@ pub fn free() -> Result<SocketAddr> {
     (0..COUNT)
         .map(|step| FIRST + (start + step) % COUNT)
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .find(|addr| !taken.contains(&addr.port()) && UdpSocket::bind(addr).is_ok() && TcpListener::bind(addr).is_ok() && taken.insert(addr.port()))
+        .find(|addr| {
+            !taken.contains(&addr.port()) && UdpSocket::bind(addr).is_ok() && TcpListener::bind(addr).is_ok() && taken.insert(addr.port())
+        })
         .context("no free port")
 }

@@ -66,7 +66,8 @@ impl Standalone {
         let (sip, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("standalone")?);
         let policy = scratch.file("policy.toml", &policy.toml())?;
         let listen = format!("udp:{sip}");
-        let mut args = strings(&["standalone", "--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--policy", &policy]);
+        let mut args =
+            strings(&["standalone", "--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--policy", &policy]);
         args.extend(strings(more));
         let mut service = Service::start("redial", admin, scratch, &args)?;
         service.wait_ready()?;
@@ -88,7 +89,8 @@ impl Coordinator {
         let (grpc, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("coordinator")?);
         let policy = scratch.file("policy.toml", &policy.toml())?;
         let (listen, admin_text, url) = (grpc.to_string(), admin.to_string(), redis.url());
-        let mut args = strings(&["--listen", &listen, "--redis", &url, "--policy", &policy, "--admin", &admin_text, "--sweep-interval", "1s"]);
+        let mut args =
+            strings(&["--listen", &listen, "--redis", &url, "--policy", &policy, "--admin", &admin_text, "--sweep-interval", "1s"]);
         args.extend(strings(more));
         let mut service = Service::start("redial-coordinator", admin, scratch, &args)?;
         service.wait_ready()?;

@@ -158,8 +158,11 @@ fn statistics(path: &PathBuf) -> Result<Statistics> {
         let at = names.iter().position(|n| *n == name).with_context(|| format!("sipp does not count {name}"))?;
         Ok::<u64, anyhow::Error>(values.get(at).context("a short line")?.parse()?)
     };
-    let counted =
-        Statistics { successful: column("SuccessfulCall(C)")?, failed: column("FailedCall(C)")?, retransmissions: column("Retransmissions(C)")? };
+    let counted = Statistics {
+        successful: column("SuccessfulCall(C)")?,
+        failed: column("FailedCall(C)")?,
+        retransmissions: column("Retransmissions(C)")?,
+    };
     ensure!(counted.failed == 0, "sipp: {counted:?}");
     Ok(counted)
 }

@@ -15,18 +15,16 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("redial-proto", &["redial-core"]),
     ("sip-edge", &["sip-core", "redial-core", "redial-proto", "redial-runtime"]),
     ("redial-coordinator", &["redial-core", "redial-proto", "redial-crd", "redial-runtime"]),
+    ("redial", &["sip-core", "redial-core", "redial-proto", "redial-runtime", "redial-crd", "sip-edge", "redial-coordinator"]),
     (
-        "redial",
-        &["sip-core", "redial-core", "redial-proto", "redial-runtime", "redial-crd", "sip-edge", "redial-coordinator"],
+        "redial-tests",
+        &["sip-core", "redial-core", "redial-proto", "redial-runtime", "redial-crd", "sip-edge", "redial-coordinator", "redial"],
     ),
-    ("redial-tests", &["sip-core", "redial-core", "redial-proto", "redial-runtime", "redial-crd", "sip-edge", "redial-coordinator", "redial"]),
 ];
 
 /// Crates that only some of ours may name.
-const ONLY_IN: [(&str, &[&str]); 2] = [
-    ("redis", &["redial-coordinator", "redial-tests"]),
-    ("kube", &["redial-runtime", "redial-crd", "redial-coordinator", "redial"]),
-];
+const ONLY_IN: [(&str, &[&str]); 2] =
+    [("redis", &["redial-coordinator", "redial-tests"]), ("kube", &["redial-runtime", "redial-crd", "redial-coordinator", "redial"])];
 
 /// What the pure cores must not reach, however deep.
 const NEVER_BELOW_A_CORE: [&str; 6] = ["tokio", "tonic", "redis", "kube", "hyper", "mio"];
@@ -68,7 +66,8 @@ impl Workspace {
         let members = array(&metadata["workspace_members"])?.iter().map(text).collect::<Result<_>>()?;
         let mut links = BTreeMap::new();
         for node in array(&metadata["resolve"].take()["nodes"])? {
-            let linked = array(&node["deps"])?.iter().filter(|d| d["dep_kinds"].as_array().is_some_and(|k| k.iter().any(|k| k["kind"].is_null())));
+            let linked =
+                array(&node["deps"])?.iter().filter(|d| d["dep_kinds"].as_array().is_some_and(|k| k.iter().any(|k| k["kind"].is_null())));
             links.insert(text(&node["id"])?, linked.map(|d| text(&d["pkg"])).collect::<Result<_>>()?);
         }
         Ok(Self { packages, members, links })
