@@ -10,6 +10,7 @@
 
 pub mod dialog;
 pub mod digest;
+mod keyed;
 pub mod message;
 pub mod routing;
 pub mod sipfrag;

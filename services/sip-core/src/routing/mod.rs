@@ -1,0 +1,15 @@
+//! The decisions of RFC 3261 section 16 as functions over a message. No state, no I/O.
+
+pub mod best;
+pub mod branch;
+pub mod flow_token;
+pub mod loops;
+pub mod preconditions;
+pub mod targets;
+
+pub use best::{best_response, code_upstream};
+pub use branch::Branch;
+pub use flow_token::{FlowEnd, FlowToken, WatchedCall};
+pub use loops::{is_loop, loop_hash};
+pub use preconditions::{max_forwards, unsupported};
+pub use targets::target_groups;
