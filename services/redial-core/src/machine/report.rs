@@ -1,0 +1,104 @@
+//! What edges report about recalls and calls.
+
+use super::{Case, Decision, Input};
+use crate::Fence;
+use crate::link::{CallResult, RecallResult};
+use crate::policy::{EndOn, Fanout};
+use crate::store::Turn;
+use crate::watch::{EndReason, State, Watch};
+
+impl Case<'_> {
+    /// Reports that end the watch whatever the time is: the call was made, given up or declined, and saying `expired` would be wrong.
+    pub(super) fn conclusive(self, input: &Input) -> Option<Decision> {
+        match *input {
+            Input::Cancel => Some(self.end(EndReason::Cancelled, Turn::Release)),
+            Input::Recall { fence, rung, result: RecallResult::Accepted }
+                if self.policy.end_on == EndOn::ReferSent && self.is_claim(fence, rung) =>
+            {
+                let until = self.now.after(self.policy.recall_timeout);
+                Some(self.end(EndReason::Recalled, self.turn_until(until)))
+            }
+            Input::Call { fence, result } => self.conclusive_call(fence, result),
+            _ => None,
+        }
+    }
+
+    fn conclusive_call(self, fence: Fence, result: CallResult) -> Option<Decision> {
+        match result {
+            // An answered call between the pair connects it, whichever of its calls that was: any fence that this record has had.
+            CallResult::Established if self.has_had(fence) => {
+                let until = self.now.after(self.policy.turn_max);
+                Some(self.end(EndReason::Connected, self.turn_until(until)))
+            }
+            CallResult::Ended if self.has_had(fence) && matches!(self.watch.state, State::Calling { .. }) => {
+                Some(self.end(EndReason::Connected, Turn::Release))
+            }
+            CallResult::Cancelled if self.is_call(fence) => Some(self.end(EndReason::Cancelled, Turn::Release)),
+            // 6xx: the callee does not want to be called (RFC 3261 section 21.6).
+            CallResult::Failed(600..) if self.is_call(fence) => Some(self.end(EndReason::Failed, Turn::Release)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn call_report(self, fence: Fence, result: CallResult) -> Decision {
+        match result {
+            CallResult::Failed(_) if self.is_call(fence) => self.attempt_failed(),
+            _ => Decision::Nothing,
+        }
+    }
+
+    pub(super) fn recall_report(self, fence: Fence, rung: u8, result: RecallResult) -> Decision {
+        if self.is_claim(fence, rung) {
+            return match result {
+                RecallResult::Accepted => {
+                    let until = self.now.after(self.policy.recall_timeout);
+                    self.step(self.next(State::Recalling { rung, until }), until, self.keep_turn(until))
+                }
+                RecallResult::Refused(_) => self.next_rung(rung),
+                RecallResult::Unreachable => self.caller_gone(),
+                // A NOTIFY may overtake its 202: a failed call is as good as the answer, a success says only that the recall was taken.
+                RecallResult::Notified(300..) => self.attempt_failed(),
+                RecallResult::Notified(_) => self.recall_report(fence, rung, RecallResult::Accepted),
+            };
+        }
+        match result {
+            RecallResult::Notified(300..) if self.is_recall(fence, rung) => self.attempt_failed(),
+            _ => Decision::Nothing,
+        }
+    }
+
+    /// The caller could not be reached. No attempt is counted, and no further one is made before the caller registers, or, should the
+    /// same binding still be all there is, before the first retry time.
+    fn caller_gone(self) -> Decision {
+        let not_before = self.now.after(self.policy.retry_initial);
+        let next = Watch { parked: true, not_before, ..self.next(State::Armed) };
+        let deadline = next.deadline;
+        self.step(next, deadline, Turn::Release)
+    }
+
+    /// `fence` belongs to the order that is out now.
+    fn is_claim(self, fence: Fence, rung: u8) -> bool {
+        self.watch.fence == fence && matches!(self.watch.state, State::Claimed { rung: now, .. } if now == rung)
+    }
+
+    /// `fence` belongs to the order that the caller's phone accepted: accepting it was the one step since.
+    fn is_recall(self, fence: Fence, rung: u8) -> bool {
+        fence.0.checked_add(1) == Some(self.watch.fence.0) && matches!(self.watch.state, State::Recalling { rung: now, .. } if now == rung)
+    }
+
+    fn is_call(self, fence: Fence) -> bool {
+        self.watch.fence == fence && matches!(self.watch.state, State::Calling { .. })
+    }
+
+    /// This record, not an earlier one of the pair, has had this fence: the first is its arming time.
+    fn has_had(self, fence: Fence) -> bool {
+        (self.watch.armed_at.0..=self.watch.fence.0).contains(&fence.0)
+    }
+
+    fn turn_until(self, until: crate::UnixMillis) -> Turn {
+        match self.policy.fanout {
+            Fanout::All => Turn::Leave,
+            Fanout::Fifo => Turn::Keep { until },
+        }
+    }
+}
