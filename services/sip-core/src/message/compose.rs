@@ -1,13 +1,20 @@
 //! Messages that we originate.
 
-use super::Message;
+use std::io::Write as _;
+
+use super::index::Field;
+use super::reason::phrase;
+use super::{Header, Message, Via};
+
+/// RFC 3261 section 8.1.1.6.
+const MAX_FORWARDS: u8 = 70;
 
 /// A response to a received request. Via, From, To, Call-ID, CSeq are copied from it byte for byte (RFC 3261 section 8.2.6), with `received` and
 /// `rport` filled in the top Via where `source` is given (RFC 3581).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResponseSpec<'a> {
     pub code: u16,
-    /// Empty: the standard phrase of rsip's StatusCode.
+    /// Empty: the standard phrase; see [`super::reason`].
     pub reason: &'a str,
     /// Added to To when it has no tag and the code is not 100.
     pub to_tag: &'a str,
@@ -22,10 +29,68 @@ pub struct ResponseSpec<'a> {
 }
 
 impl ResponseSpec<'_> {
-    /// Appends the response to `out`.
-    pub fn write(&self, _request: Message<'_>, _out: &mut Vec<u8>) {
-        todo!()
+    /// Appends the response to `out`. Of a request that failed validation what is there is copied, so that its error can be sent.
+    pub fn write(&self, request: Message<'_>, out: &mut Vec<u8>) {
+        out.reserve(usize::from(request.index.fields_end) + self.headers.len() + self.body.len() + 128);
+        out.extend_from_slice(b"SIP/2.0 ");
+        // Writing to a Vec cannot fail, here and below.
+        let _ = write!(out, "{:03} ", self.code);
+        out.extend_from_slice(if self.reason.is_empty() { phrase(self.code) } else { self.reason }.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        let mut copied = 0u64;
+        for field in &request.index.fields {
+            let first = copied & field.header.bit() == 0;
+            match field.header {
+                Header::Via if first => self.top_via(request, field, out),
+                Header::Via => line(request, field, b"", out),
+                Header::RecordRoute if self.record_route => line(request, field, b"", out),
+                Header::To if first => self.to(request, field, out),
+                Header::From | Header::CallId | Header::CSeq if first => line(request, field, b"", out),
+                // RFC 3261 section 8.2.6.1.
+                Header::Other if self.code == 100 && field.name.of(request.bytes).eq_ignore_ascii_case(b"Timestamp") => {
+                    line(request, field, b"", out)
+                }
+                _ => continue,
+            }
+            copied |= field.header.bit();
+        }
+        out.extend_from_slice(self.headers.as_bytes());
+        let _ = write!(out, "Content-Length: {}\r\n\r\n", self.body.len());
+        out.extend_from_slice(self.body);
     }
+
+    fn top_via(&self, request: Message<'_>, field: &Field, out: &mut Vec<u8>) {
+        let value = field.value.of(request.bytes);
+        let top = super::grammar::Elements::new(value).next().unwrap_or_default();
+        match (self.source, Via::parse(top)) {
+            (Some(source), Some(via)) => {
+                out.extend_from_slice(&request.bytes[field.name.start.into()..field.value.start.into()]);
+                via.write_from(source, out);
+                out.extend_from_slice(&value[super::grammar::offset_in(value, top) + top.len()..]);
+                out.extend_from_slice(b"\r\n");
+            }
+            _ => line(request, field, b"", out),
+        }
+    }
+
+    fn to(&self, request: Message<'_>, field: &Field, out: &mut Vec<u8>) {
+        let tagged = self.code == 100 || self.to_tag.is_empty() || request.to().is_some_and(|to| to.params.has("tag"));
+        line(request, field, b"", out);
+        if !tagged {
+            out.truncate(out.len() - 2);
+            out.extend_from_slice(b";tag=");
+            out.extend_from_slice(self.to_tag.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// One field as received, without white space at its end.
+fn line(from: Message<'_>, field: &Field, name: &[u8], out: &mut Vec<u8>) {
+    let start = if name.is_empty() { field.name.start } else { field.value.start };
+    out.extend_from_slice(name);
+    out.extend_from_slice(&from.bytes[start.into()..field.value.end.into()]);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// A request that we originate (REFER, OPTIONS, NOTIFY's answer is a response), composed through rsip.
@@ -49,17 +114,64 @@ pub struct RequestSpec<'a> {
 }
 
 impl RequestSpec<'_> {
+    /// The complete message. Header values go through rsip as raw strings; the start line is written here because rsip's `Uri` and `Method` do
+    /// not take every URI and method.
     pub fn compose(&self) -> Vec<u8> {
-        todo!()
+        use rsip::headers::{self as h, UntypedHeader as _};
+        let mut headers = rsip::Headers::default();
+        headers.push(h::Via::new(self.via).into());
+        for route in self.routes {
+            headers.push(h::Route::new(route.as_str()).into());
+        }
+        headers.push(h::MaxForwards::new(self.max_forwards.to_string()).into());
+        headers.push(h::From::new(self.from).into());
+        headers.push(h::To::new(self.to).into());
+        headers.push(h::CallId::new(self.call_id).into());
+        headers.push(h::CSeq::new(format!("{} {}", self.cseq, self.method)).into());
+        for &(name, value) in self.headers {
+            headers.push(rsip::Header::Other(name.into(), value.into()));
+        }
+        headers.push(h::ContentLength::new(self.body.len().to_string()).into());
+        let mut out = format!("{} {} {}\r\n{headers}\r\n", self.method, self.uri, rsip::Version::V2).into_bytes();
+        out.extend_from_slice(self.body);
+        out
     }
 }
 
 /// The ACK for a non-2xx final response to `invite` as it was sent (RFC 3261 section 17.1.1.3).
-pub fn ack_for(_invite: Message<'_>, _response: Message<'_>) -> Vec<u8> {
-    todo!()
+pub fn ack_for(invite: Message<'_>, response: Message<'_>) -> Vec<u8> {
+    hop_request("ACK", invite, response)
 }
 
 /// The CANCEL for `invite` as it was sent (RFC 3261 section 9.1).
-pub fn cancel_for(_invite: Message<'_>) -> Vec<u8> {
-    todo!()
+pub fn cancel_for(invite: Message<'_>) -> Vec<u8> {
+    hop_request("CANCEL", invite, invite)
+}
+
+/// A request that follows `invite` hop by hop: same Request-URI, top Via, Route, From, Call-ID and CSeq number; To as in `to_of`.
+fn hop_request(method: &str, invite: Message<'_>, to_of: Message<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(invite.request_uri());
+    out.extend_from_slice(b" SIP/2.0\r\n");
+    if let Some(via) = invite.values(Header::Via).next() {
+        out.extend_from_slice(b"Via: ");
+        out.extend_from_slice(via);
+        out.extend_from_slice(b"\r\n");
+    }
+    for field in invite.indexed(Header::Route) {
+        line(invite, field, b"Route: ", &mut out);
+    }
+    let _ = write!(out, "Max-Forwards: {MAX_FORWARDS}\r\n");
+    let to = if to_of.first(Header::To).is_some() { to_of } else { invite };
+    for (from, header, name) in [(invite, Header::From, &b"From: "[..]), (to, Header::To, b"To: "), (invite, Header::CallId, b"Call-ID: ")]
+    {
+        if let Some(field) = from.indexed(header).next() {
+            line(from, field, name, &mut out);
+        }
+    }
+    let number = invite.cseq().map_or(0, |cseq| cseq.number);
+    let _ = write!(out, "CSeq: {number} {method}\r\nContent-Length: 0\r\n\r\n");
+    out
 }

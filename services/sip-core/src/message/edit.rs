@@ -1,46 +1,204 @@
 //! Forwarding edits: a list of splices over the received bytes. What is not touched is copied as it came.
 
-use super::{Header, Message};
+use std::net::SocketAddr;
 
-/// Collects changes to one message, then writes the result in one pass.
+use smallvec::SmallVec;
+
+use super::grammar::{Elements, offset_in};
+use super::index::Field;
+use super::{Header, Message, Via};
+
+/// Collects changes to one message, then writes the result in one pass. Values are single lines: a line break in one becomes a space.
 #[derive(Debug)]
 pub struct Edit<'a> {
     message: Message<'a>,
+    splices: SmallVec<[Splice; 8]>,
+    /// What the splices put in.
+    text: Vec<u8>,
+}
+
+/// `start..end` of the received bytes is replaced by `text.0..text.1` of the edit's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Splice {
+    start: usize,
+    end: usize,
+    text: (usize, usize),
 }
 
 impl<'a> Edit<'a> {
     pub fn new(message: Message<'a>) -> Self {
-        Self { message }
+        Self { message, splices: SmallVec::new(), text: Vec::new() }
     }
+
+    /// No effect on a response.
     pub fn request_uri(&mut self, uri: &str) -> &mut Self {
-        todo!()
+        let old = self.message.request_uri();
+        if !old.is_empty() {
+            let (start, end) = self.place(old);
+            let text = self.text(|out| out.extend_from_slice(uri.as_bytes()));
+            self.replace(start, end, text);
+        }
+        self
     }
+
     /// A new header line above the first header of that kind (Via, Record-Route, Route, Path), or at the end of the headers if there is none.
+    /// The last one pushed is on top.
     pub fn push_front(&mut self, header: Header, value: &str) -> &mut Self {
-        todo!()
+        let first = self.fields(header).next();
+        let at = first.map_or(self.fields_end(), |field| field.name.start.into());
+        let text = self.line(header.name(), value);
+        let splice = Splice { start: at, end: at, text };
+        // Insertions at one place are written in the order of the list. At the end of the headers this is above what was appended.
+        let before = self.splices.iter().position(|s| s.start == at && s.end == at).unwrap_or(self.splices.len());
+        self.splices.insert(before, splice);
+        self
     }
+
     /// A new header line at the end of the header section.
     pub fn append(&mut self, name: &str, value: &str) -> &mut Self {
-        todo!()
+        let at = self.fields_end();
+        let text = self.line(name, value);
+        self.splices.push(Splice { start: at, end: at, text });
+        self
     }
-    /// Removes the first single value of a list header (the top Via, the top Route), with its line when it was the only one.
+
+    /// Removes the first single value of a list header (the top Via, the top Route), with its line when it was the only one. Called again it
+    /// removes the next one.
     pub fn remove_first_value(&mut self, header: Header) -> &mut Self {
-        todo!()
+        if let Some((field, value, next)) = self.first_value(header) {
+            match next {
+                Some(next) => self.replace(value.0, next, (0, 0)),
+                None => self.replace(field.name.start.into(), field.line_end.into(), (0, 0)),
+            }
+        }
+        self
     }
-    /// Replaces the first single value of a header.
+
+    /// Replaces the first single value of a header; a header that is not there is appended.
     pub fn replace_first_value(&mut self, header: Header, value: &str) -> &mut Self {
-        todo!()
+        match self.first_value(header) {
+            Some((_, (start, end), _)) => {
+                let text = self.text(|out| out.extend_from_slice(value.as_bytes()));
+                self.replace(start, end, text);
+                self
+            }
+            None => self.append(header.name(), value),
+        }
     }
+
+    /// Notes in the top Via where the request came from; see [`Via::write_from`].
+    pub fn received_from(&mut self, source: SocketAddr) -> &mut Self {
+        if let Some((_, (start, end), _)) = self.first_value(Header::Via)
+            && let Some(via) = self.message.bytes.get(start..end).and_then(Via::parse)
+        {
+            let text = self.text(|out| via.write_from(source, out));
+            if self.text[text.0..text.1] == *via.raw {
+                self.text.truncate(text.0);
+            } else {
+                self.replace(start, end, text);
+            }
+        }
+        self
+    }
+
     /// Removes every field of that header.
     pub fn remove(&mut self, header: Header) -> &mut Self {
-        todo!()
+        for field in self.fields(header) {
+            self.replace(field.name.start.into(), field.line_end.into(), (0, 0));
+        }
+        self
     }
-    /// Removes every field of that spelled-out name.
+
+    /// Removes every field of that name (case-insensitive; of a recognised header the compact form too).
     pub fn remove_named(&mut self, name: &str) -> &mut Self {
-        todo!()
+        let header = Header::from_name(name.as_bytes());
+        if header != Header::Other {
+            return self.remove(header);
+        }
+        let bytes = self.message.bytes;
+        for field in self.fields(header).filter(|f| f.name.of(bytes).eq_ignore_ascii_case(name.as_bytes())) {
+            self.replace(field.name.start.into(), field.line_end.into(), (0, 0));
+        }
+        self
     }
+
     /// Writes the edited message to the end of `out`, Content-Length kept as it is (bodies are never edited).
     pub fn write(&self, out: &mut Vec<u8>) {
-        todo!()
+        let bytes = &self.message.bytes[..self.message.index.body.end.into()];
+        let mut order: SmallVec<[Splice; 8]> = self.splices.clone();
+        // Stable, and insertions before what is removed at the same place.
+        order.sort_by_key(|s| (s.start, s.end != s.start));
+        out.reserve(bytes.len() + self.text.len());
+        let mut at = usize::from(self.message.index.begin);
+        for splice in order {
+            // Inside of something that is removed as a whole: gone with it.
+            if splice.start < at {
+                at = at.max(splice.end);
+                continue;
+            }
+            out.extend_from_slice(&bytes[at..splice.start]);
+            out.extend_from_slice(&self.text[splice.text.0..splice.text.1]);
+            at = splice.end;
+        }
+        out.extend_from_slice(&bytes[at..]);
+    }
+
+    fn fields(&self, header: Header) -> impl Iterator<Item = &'a Field> + use<'a> {
+        self.message.index.fields.iter().filter(move |field| field.header == header)
+    }
+
+    fn fields_end(&self) -> usize {
+        self.message.index.fields_end.into()
+    }
+
+    fn place(&self, part: &[u8]) -> (usize, usize) {
+        let start = offset_in(self.message.bytes, part);
+        (start, start + part.len())
+    }
+
+    /// The first value that is not removed yet: its field, its place and where the next value in the same line starts.
+    fn first_value(&self, header: Header) -> Option<(&'a Field, (usize, usize), Option<usize>)> {
+        let bytes = self.message.bytes;
+        for field in self.fields(header) {
+            let value = field.value.of(bytes);
+            let mut elements = if header.is_list() { Elements::new(value) } else { Elements::one(value) }.peekable();
+            while let Some(element) = elements.next() {
+                let (start, end) = self.place(element);
+                if !self.is_removed(start) {
+                    return Some((field, (start, end), elements.peek().map(|next| self.place(next).0)));
+                }
+            }
+        }
+        None
+    }
+
+    fn is_removed(&self, at: usize) -> bool {
+        self.splices.iter().any(|s| s.text == (0, 0) && (s.start..s.end).contains(&at))
+    }
+
+    fn replace(&mut self, start: usize, end: usize, text: (usize, usize)) {
+        self.splices.retain(|s| s.start == s.end || (s.start, s.end) != (start, end));
+        self.splices.push(Splice { start, end, text });
+    }
+
+    fn text(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (usize, usize) {
+        let start = self.text.len();
+        write(&mut self.text);
+        for b in &mut self.text[start..] {
+            if matches!(b, b'\r' | b'\n') {
+                *b = b' ';
+            }
+        }
+        (start, self.text.len())
+    }
+
+    fn line(&mut self, name: &str, value: &str) -> (usize, usize) {
+        let (start, _) = self.text(|out| {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+        });
+        self.text.extend_from_slice(b"\r\n");
+        (start, self.text.len())
     }
 }

@@ -1,6 +1,8 @@
 //! RFC 3261 section 16.3 and RFC 4475: what must be answered with an error before anything is done.
 
-use super::Message;
+use super::index::Length;
+use super::{Contact, Header, Message, Method, NameAddr, Via};
+use crate::uri::Uri;
 
 /// The answer to a request that is not processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,17 +13,139 @@ pub struct Reject {
     pub reason: &'static str,
 }
 
+impl Reject {
+    fn bad(reason: &'static str) -> Self {
+        Self { code: 400, reason }
+    }
+}
+
+/// RFC 3261 section 8.1.1 without Max-Forwards, which RFC 2543 does not know.
+const MANDATORY: [(Header, &str, &str); 4] = [
+    (Header::From, "Missing From", "from-missing"),
+    (Header::To, "Missing To", "to-missing"),
+    (Header::CallId, "Missing Call-ID", "call-id-missing"),
+    (Header::CSeq, "Missing CSeq", "cseq-missing"),
+];
+
+/// Of each at most one field: which one to follow could be read differently by the next element. (Content-Length has its own rule.)
+const SINGLE: [Header; 11] = {
+    use Header::*;
+    [From, To, CallId, CSeq, MaxForwards, Expires, ContentType, Event, ReferTo, ReferredBy, SubscriptionState]
+};
+
 /// Checks that hold for every request whoever handles it: version (505), mandatory headers once each, CSeq number and method (400),
 /// Via, From, To, Call-ID, Max-Forwards readable, Content-Length within the datagram, Request-URI well formed (400).
 /// The scheme (416), Max-Forwards 0 (483) and Require (420) are decisions of [`crate::routing`].
 /// # Errors
 /// The answer to send.
-pub fn validate_request(_message: Message<'_>) -> Result<(), Reject> {
-    todo!()
+pub fn validate_request(message: Message<'_>) -> Result<(), Reject> {
+    if !message.index.version_known {
+        return Err(Reject { code: 505, reason: "Version Not Supported" });
+    }
+    if message.index.start_irregular {
+        return Err(Reject::bad("Malformed Request Line"));
+    }
+    let uri = Uri::parse(message.request_uri()).ok_or(Reject::bad("Malformed Request URI"))?;
+    // RFC 3261 section 19.1.1, table 1.
+    if !uri.headers.is_empty() {
+        return Err(Reject::bad("Headers In Request URI"));
+    }
+    frame(message).map_err(|(reason, _)| Reject::bad(reason))?;
+    let cseq = message.cseq().ok_or(Reject::bad("Malformed CSeq"))?;
+    if cseq.method != message.method() {
+        // RFC 4475 section 3.1.2.18 prefers 501 where the method means nothing to us anyway.
+        let unknown = matches!(message.method(), Method::Other(_));
+        return Err(if unknown { Reject { code: 501, reason: "Not Implemented" } } else { Reject::bad("CSeq Method Mismatch") });
+    }
+    if message.max_forwards() == Some(None) {
+        return Err(Reject::bad("Malformed Max-Forwards"));
+    }
+    vias(message).map_err(|(reason, _)| Reject::bad(reason))?;
+    // RFC 4475 section 3.2.1: the cookie promises a unique branch and none follows.
+    if message.top_via().and_then(|via| via.branch()).is_some_and(|branch| branch.eq_ignore_ascii_case("z9hG4bK")) {
+        return Err(Reject::bad("Empty Via Branch"));
+    }
+    addresses(message).map_err(|(reason, _)| Reject::bad(reason))
 }
 
 /// # Errors
 /// Why the response is dropped, as a metric label.
-pub fn validate_response(_message: Message<'_>) -> Result<(), &'static str> {
-    todo!()
+pub fn validate_response(message: Message<'_>) -> Result<(), &'static str> {
+    if !message.index.version_known {
+        return Err("version");
+    }
+    if !message.status().is_some_and(|code| (100..700).contains(&code)) {
+        return Err("status");
+    }
+    frame(message).map_err(|(_, label)| label)?;
+    message.cseq().ok_or("cseq")?;
+    vias(message).map_err(|(_, label)| label)?;
+    addresses(message).map_err(|(_, label)| label)
+}
+
+/// Reason phrase for a request, metric label for a response.
+type Fault = (&'static str, &'static str);
+
+/// Header lines, the number of each, and the body's length.
+fn frame(message: Message<'_>) -> Result<(), Fault> {
+    if message.index.malformed {
+        return Err(("Malformed Header", "header"));
+    }
+    let (mut once, mut twice) = (0u64, 0u64);
+    for field in &message.index.fields {
+        twice |= once & field.header.bit();
+        once |= field.header.bit();
+    }
+    for (header, reason, label) in MANDATORY {
+        if once & header.bit() == 0 {
+            return Err((reason, label));
+        }
+    }
+    if SINGLE.iter().any(|header| twice & header.bit() != 0) {
+        return Err(("Duplicate Header", "duplicate-header"));
+    }
+    match message.index.length {
+        Length::Malformed => Err(("Malformed Content-Length", "content-length")),
+        Length::Is(length) if length > message.body().len() => Err(("Body Shorter Than Content-Length", "content-length")),
+        _ => Ok(()),
+    }
+}
+
+fn vias(message: Message<'_>) -> Result<(), Fault> {
+    let mut any = false;
+    for via in message.vias() {
+        any = true;
+        if !via.is_some_and(|via: Via<'_>| via.params.well_formed()) {
+            return Err(("Malformed Via", "via"));
+        }
+    }
+    if any { Ok(()) } else { Err(("Missing Via", "via-missing")) }
+}
+
+fn addresses(message: Message<'_>) -> Result<(), Fault> {
+    let addr = |addr: Option<NameAddr<'_>>| addr.is_some_and(|a| a.params.well_formed() && !(a.is_bare() && !a.uri.headers.is_empty()));
+    if !addr(message.from()) {
+        return Err(("Malformed From", "from"));
+    }
+    if !addr(message.to()) {
+        return Err(("Malformed To", "to"));
+    }
+    if message.call_id().is_none() {
+        return Err(("Malformed Call-ID", "call-id"));
+    }
+    let contact = |contact: Option<Contact<'_>>| contact.is_some_and(|c| c == Contact::Star || addr(c.addr().copied()));
+    if !message.contacts().all(contact) {
+        return Err(("Malformed Contact", "contact"));
+    }
+    for (header, fault) in [
+        (Header::Route, ("Malformed Route", "route")),
+        (Header::RecordRoute, ("Malformed Record-Route", "record-route")),
+        (Header::Path, ("Malformed Path", "path")),
+        (Header::ReferTo, ("Malformed Refer-To", "refer-to")),
+    ] {
+        if !message.values(header).map(NameAddr::parse).all(addr) {
+            return Err(fault);
+        }
+    }
+    Ok(())
 }
