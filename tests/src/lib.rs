@@ -2,7 +2,9 @@
 //!
 //! Nothing here sleeps to be right. Whoever waits says for what and until when ([`until`]); a test that cannot run fails.
 
+pub mod cluster;
 pub mod metrics;
+pub mod phone;
 pub mod policy;
 pub mod ports;
 pub mod process;
@@ -12,7 +14,9 @@ pub mod services;
 pub mod sipp;
 pub mod wait;
 
+pub use cluster::Cluster;
 pub use metrics::Metrics;
+pub use phone::Phone;
 pub use policy::Policy;
 pub use process::Process;
 pub use redis_server::Redis;

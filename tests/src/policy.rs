@@ -11,7 +11,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self(BTreeMap::new())
             .set("settle", "\"0s\"")
-            .set("recallTimeout", "\"2s\"")
+            .set("recallTimeout", "\"5s\"")
             .set("retryInitial", "\"1s\"")
             .set("periodMin", "\"1s\"")
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::metrics::{Metrics, http_get};
 use crate::process::{Process, Scratch, workspace_binary};
@@ -46,7 +46,42 @@ impl Service {
     pub fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<()> {
         until(&format!("{name}{labels:?} >= {value}"), PATIENCE, || Ok((self.metrics()?.sum(name, labels) >= value).then_some(())))
     }
+
+    /// Waits until that many watches ended for that reason, and checks that they are not more.
+    /// # Errors
+    /// When it is another number.
+    pub fn wait_ended(&self, reason: &str, count: u32) -> Result<()> {
+        let (name, labels) = (ENDED, [("reason", reason)]);
+        self.wait_metric(name, &labels, f64::from(count))?;
+        let ended = self.metrics()?.sum(name, &labels);
+        ensure!(ended == f64::from(count), "{ended} watches {reason}, not {count}");
+        Ok(())
+    }
+
+    /// Watches stored since the start.
+    /// # Errors
+    /// When `/metrics` does not answer.
+    pub fn armed(&self) -> Result<f64> {
+        Ok(self.metrics()?.sum(ARMED, &[]))
+    }
+
+    /// Watches that ended since the start, for any reason.
+    /// # Errors
+    /// When `/metrics` does not answer.
+    pub fn ended(&self) -> Result<f64> {
+        Ok(self.metrics()?.sum(ENDED, &[]))
+    }
+
+    /// Recalls ordered since the start.
+    /// # Errors
+    /// When `/metrics` does not answer.
+    pub fn recalls(&self) -> Result<f64> {
+        Ok(self.metrics()?.sum("redial_recalls_total", &[("result", "ordered")]))
+    }
 }
+
+const ARMED: &str = "redial_watches_armed_total";
+const ENDED: &str = "redial_watches_ended_total";
 
 fn strings(args: &[&str]) -> Vec<String> {
     args.iter().map(|a| (*a).to_owned()).collect()
@@ -111,7 +146,7 @@ impl Edge {
     pub fn start(coordinators: &[&Coordinator], more: &[&str]) -> Result<Self> {
         let (sip, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("edge")?);
         let (listen, name) = (format!("udp:{sip}"), format!("edge-{}", sip.port()));
-        let mut args = strings(&["--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--name", &name]);
+        let mut args = strings(&["--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--edge-id", &name]);
         args.extend(coordinators.iter().flat_map(|c| ["--coordinator".to_owned(), format!("http://{}", c.grpc)]));
         args.extend(strings(more));
         let mut service = Service::start("sip-edge", admin, scratch, &args)?;

@@ -17,6 +17,7 @@ pub struct Sipp {
     remote: SocketAddr,
     keys: Vec<(&'static str, String)>,
     args: Vec<String>,
+    calls: u32,
     limit: Duration,
 }
 
@@ -26,7 +27,7 @@ impl Sipp {
     pub fn new(scenario: &'static str, who: &str, local: SocketAddr, remote: SocketAddr) -> Self {
         let keys = vec![("who", who.to_owned()), ("dom", DOMAIN.to_owned()), ("reach", local.to_string()), ("ttl", "600".to_owned())];
         let args = vec!["-au".to_owned(), who.to_owned(), "-ap".to_owned(), "secret".to_owned()];
-        Self { scenario, local, remote, keys, args, limit: Duration::from_secs(40) }.asking("X-Period: none")
+        Self { scenario, local, remote, keys, args, calls: 1, limit: Duration::from_secs(40) }.asking("X-Period: none")
     }
 
     /// Sets a `[key]` of the scenario.
@@ -47,6 +48,13 @@ impl Sipp {
     #[must_use]
     pub fn asking(self, header: &str) -> Self {
         self.key("ask", header)
+    }
+
+    /// How often the scenario is played before sipp ends.
+    #[must_use]
+    pub fn calls(mut self, calls: u32) -> Self {
+        self.calls = calls;
+        self
     }
 
     /// More options of sipp itself. The last of two equal ones counts.
@@ -74,8 +82,9 @@ impl Sipp {
         let mut args: Vec<String> = vec![remote, "-sf".to_owned(), scenario.display().to_string()];
         args.extend(["-i", &ip, "-p", &port, "-cp", &control, "-nostdin", "-timeout", &limit, "-timeout_error"].map(str::to_owned));
         args.extend(["-trace_err", "-error_file", "errors", "-trace_stat", "-stf", "stat", "-fd", "1"].map(str::to_owned));
-        if !self.args.iter().any(|a| a == "-m") {
-            args.extend(["-m", "1", "-trace_msg", "-message_file", "messages"].map(str::to_owned));
+        args.extend(["-m".to_owned(), self.calls.to_string()]);
+        if self.calls < 100 {
+            args.extend(["-trace_msg", "-message_file", "messages"].map(str::to_owned));
         }
         args.extend(self.keys.into_iter().flat_map(|(key, value)| ["-key".to_owned(), key.to_owned(), value]));
         args.extend(self.args);

@@ -1,1 +1,12 @@
+//! The coordinator: owns bindings, watches and recalls, and decides. Edges attach over gRPC or in the same process.
 
+pub mod coordinator;
+pub mod engine;
+pub mod grpc;
+pub mod hub;
+mod lane;
+pub mod metrics;
+pub mod store;
+pub mod timers;
+
+pub use coordinator::{Coordinator, Hints, LocalLink, Setup};

@@ -8,6 +8,9 @@ pub trait EdgeGateway: Send + Sync + 'static {
     /// # Errors
     /// [`NotAttached`] when no stream to that edge is open here or its queue is full.
     fn order(&self, edge: &EdgeId, order: Order) -> Result<(), NotAttached>;
+
+    /// Whether a stream to that edge is open here. A replica that cannot reach a caller's edge leaves the recall to one that can.
+    fn is_attached(&self, edge: &EdgeId) -> bool;
 }
 
 /// The edge has no stream to this replica.

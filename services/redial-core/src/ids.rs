@@ -70,6 +70,11 @@ pub struct Pair {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(pub u64);
 
+impl Fence {
+    /// The fence of no record.
+    pub const GONE: Self = Self(0);
+}
+
 /// Name of one edge process, unique among all that are attached (host name, pod name or a given name).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EdgeId(Arc<str>);

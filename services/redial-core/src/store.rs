@@ -15,18 +15,20 @@ pub trait WatchStore: Send + Sync + 'static {
 
     fn lookup(&self, now: UnixMillis, ops: &[LookupOp]) -> impl Future<Output = Result<Vec<Lookup>, StoreError>> + Send;
 
-    /// Live bindings of each AoR.
+    /// Live bindings of each AoR, best first.
     fn bindings(&self, now: UnixMillis, aors: &[Aor]) -> impl Future<Output = Result<Vec<Vec<Binding>>, StoreError>> + Send;
 
     /// Stores new watches (never over an existing record), then looks for the callee's bindings and counts for the caps.
     fn arm(&self, now: UnixMillis, watches: &[Watch]) -> impl Future<Output = Result<Vec<ArmOutcome>, StoreError>> + Send;
 
+    /// The records of these pairs. One whose deadline has passed may still be there or not.
     fn load(&self, pairs: &[Pair]) -> impl Future<Output = Result<Vec<Option<Watch>>, StoreError>> + Send;
 
     /// Replaces the record if its fence is still `expect`. The deadline may move; the record's TTL, the queue's TTL and the due entry follow.
     fn step(&self, now: UnixMillis, step: &Step) -> impl Future<Output = Result<StepOutcome, StoreError>> + Send;
 
-    /// Removes the watch and every trace of it. With `expect`, only if the record's fence is that one or the record is already gone.
+    /// Removes the watch and every trace of it. With `expect`, only if the record's fence is that one or the record is already gone;
+    /// so [`Fence::GONE`] ends only what has run out, never a watch that was armed in the meantime.
     /// True exactly once per watch (P2). `turn` says what becomes of the callee's turn: `Release` frees it if the caller has it,
     /// `Keep` and `Take` leave it with the caller until then, provided that somebody else still waits (a turn that nobody waits for
     /// would be a key left behind).
@@ -61,9 +63,10 @@ pub trait WatchStore: Send + Sync + 'static {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegisterOutcome {
-    /// Live bindings after the change.
+    /// Live bindings after the change, best first.
     pub bindings: Vec<Binding>,
     /// Nothing was changed: same Call-ID and a CSeq that is not higher than the stored one (and not the identical request again).
+    /// The embedded store also says this when it has no room for another AoR. Either way the answer is 500.
     pub out_of_order: bool,
     /// Somebody waits for this AoR.
     pub waited_for: bool,
@@ -91,6 +94,8 @@ pub struct Lookup {
 pub struct ArmOutcome {
     /// False: a record for the pair exists already and was left alone.
     pub stored: bool,
+    /// An earlier watch of the pair had run out and nobody had ended it yet: it ended here, as expired (P2).
+    pub expired_before: bool,
     /// Live bindings of the callee, read after the write.
     pub callee_bindings: Vec<Binding>,
     /// How many watch this callee, and how many this caller has armed, this one included.

@@ -195,6 +195,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn credentials_hold_for_the_same_user_and_host() {
+        let text = |uri: &str| format!("Digest username=u, realm=r, nonce=n, uri=\"{uri}\", response={R}, cnonce=c, qop=auth, nc=00000001");
+        for (uri, request_uri, expected) in [
+            ("sip:bob@example.com", "sip:bob@example.com", true),
+            ("sip:bob@example.com", "sip:bob@Example.com:5060;transport=udp", true),
+            ("sips:bob@example.com;x=1", "sip:bob@example.com", true),
+            ("sip:example.com", "sip:example.com:5060", true),
+            ("tel:+491", "tel:+491", true),
+            ("sip:bob@example.com", "sip:carol@example.com", false),
+            ("sip:bob@example.com", "sip:Bob@example.com", false),
+            ("sip:bob@example.com", "sip:bob@example.org", false),
+            ("sip:bob@example.com", "sip:example.com", false),
+            ("tel:+491", "tel:+492", false),
+            ("*", "sip:example.com", false),
+            ("", "sip:example.com", false),
+        ] {
+            assert_eq!(parse(&text(uri)).unwrap().is_for(request_uri.as_bytes()), expected, "{uri} for {request_uri}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..100), text in "Digest (username|nonce|nc|qop|uri|[a-z*]{1,3})=\\PC{0,60}") {

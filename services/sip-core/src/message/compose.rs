@@ -175,3 +175,92 @@ fn hop_request(method: &str, invite: Message<'_>, to_of: Message<'_>) -> Vec<u8>
     let _ = write!(out, "CSeq: {number} {method}\r\nContent-Length: 0\r\n\r\n");
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{MessageBuf, Method, validate_request, validate_response};
+
+    const INVITE: &[u8] = b"INVITE sip:kai@198.51.100.8;ob SIP/2.0\r\nv: SIP/2.0/UDP us;branch=z9hG4bK2,\r\n SIP/2.0/UDP 198.51.100.7;rport;branch=z9hG4bK1\r\n\
+Record-Route: <sip:us;lr>\r\nROUTE: <sip:r1;lr>, <sip:r2;lr>\r\nf:Mira <sip:mira@lakeside.example>;tag=f\r\nt: sip:kai@harbor.example \r\n\
+Timestamp: 7\r\ni: x@y\r\nCSeq: 0042\r\n INVITE\r\n\r\n";
+
+    fn response(spec: ResponseSpec<'_>) -> String {
+        let invite = MessageBuf::parse(INVITE.to_vec()).unwrap();
+        let mut out = b"before".to_vec();
+        spec.write(invite.view(), &mut out);
+        String::from_utf8(out).unwrap().strip_prefix("before").expect("appended").to_owned()
+    }
+
+    #[test]
+    fn a_response_copies_its_request_byte_for_byte() {
+        let text = response(ResponseSpec {
+            code: 486,
+            to_tag: "t",
+            source: Some(([198, 51, 100, 1], 5070).into()),
+            headers: "Retry-After: 9\r\n",
+            body: b"hi",
+            ..ResponseSpec::default()
+        });
+        assert_eq!(
+            text,
+            "SIP/2.0 486 Busy Here\r\nv: SIP/2.0/UDP us;branch=z9hG4bK2;received=198.51.100.1,\r\n SIP/2.0/UDP 198.51.100.7;rport;branch=z9hG4bK1\r\n\
+             f:Mira <sip:mira@lakeside.example>;tag=f\r\nt: sip:kai@harbor.example;tag=t\r\ni: x@y\r\nCSeq: 0042\r\n INVITE\r\nRetry-After: 9\r\n\
+             Content-Length: 2\r\n\r\nhi"
+        );
+    }
+
+    #[test]
+    fn a_100_has_no_tag_of_ours_but_the_timestamp() {
+        let trying = response(ResponseSpec { code: 100, to_tag: "t", ..ResponseSpec::default() });
+        assert!(trying.starts_with("SIP/2.0 100 Trying\r\n") && trying.contains("Timestamp: 7\r\n") && !trying.contains("tag=t"));
+        let ok = response(ResponseSpec { code: 200, record_route: true, reason: "Fine", ..ResponseSpec::default() });
+        assert!(ok.starts_with("SIP/2.0 200 Fine\r\n") && ok.contains("Record-Route: <sip:us;lr>\r\n") && !ok.contains("Timestamp"));
+    }
+
+    #[test]
+    fn our_own_index_reads_what_rsip_composed() {
+        let routes = ["<sip:r1;lr>".to_owned(), "<sip:[2001:db8::2];lr>".to_owned()];
+        let spec = RequestSpec {
+            method: "REFER",
+            uri: "sip:john.doe@[2001:db8::1]:5070;transport=udp;ob",
+            via: "SIP/2.0/UDP [2001:db8::9];rport;branch=z9hG4bKx",
+            from: "<sip:redial@harbor.example>;tag=u",
+            to: "\"M\" <sip:mira@lakeside.example>",
+            call_id: "c@us",
+            cseq: 7,
+            max_forwards: 70,
+            routes: &routes,
+            headers: &[("Refer-To", "<sip:kai@harbor.example?Replaces=a%3Bb>"), ("Refer-Sub", "false"), ("Content-Type", "text/plain")],
+            body: b"\x00\xff",
+        };
+        let message = MessageBuf::parse(spec.compose()).unwrap();
+        let view = message.view();
+        assert_eq!(validate_request(view), Ok(()));
+        assert_eq!((view.method(), view.request_uri(), view.body()), (Method::Refer, spec.uri.as_bytes(), spec.body));
+        assert_eq!(view.top_via().and_then(|v| v.branch()), Some("z9hG4bKx"));
+        assert!(view.values(Header::Route).eq(routes.iter().map(String::as_bytes)));
+        assert_eq!((view.first(Header::From), view.first(Header::To)), (Some(spec.from.as_bytes()), Some(spec.to.as_bytes())));
+        assert_eq!((view.call_id(), view.cseq().map(|c| c.number), view.max_forwards()), (Some("c@us"), Some(7), Some(Some(70))));
+        assert_eq!(view.first(Header::ReferTo), Some(spec.headers[0].1.as_bytes()));
+        assert_eq!(view.first(Header::ReferSub), Some(&b"false"[..]));
+    }
+
+    #[test]
+    fn ack_and_cancel_follow_the_invite() {
+        let invite = MessageBuf::parse(INVITE.to_vec()).unwrap();
+        let busy = MessageBuf::parse(response(ResponseSpec { code: 486, to_tag: "t", ..ResponseSpec::default() }).into_bytes()).unwrap();
+        assert_eq!(validate_response(busy.view()), Ok(()));
+        let common = "sip:kai@198.51.100.8;ob SIP/2.0\r\nVia: SIP/2.0/UDP us;branch=z9hG4bK2\r\nRoute: <sip:r1;lr>, <sip:r2;lr>\r\nMax-Forwards: 70\r\n\
+                      From: Mira <sip:mira@lakeside.example>;tag=f\r\nTo: sip:kai@harbor.example";
+        let end = "Content-Length: 0\r\n\r\n";
+        assert_eq!(
+            String::from_utf8(ack_for(invite.view(), busy.view())).unwrap(),
+            format!("ACK {common};tag=t\r\nCall-ID: x@y\r\nCSeq: 42 ACK\r\n{end}")
+        );
+        assert_eq!(
+            String::from_utf8(cancel_for(invite.view())).unwrap(),
+            format!("CANCEL {common}\r\nCall-ID: x@y\r\nCSeq: 42 CANCEL\r\n{end}")
+        );
+    }
+}

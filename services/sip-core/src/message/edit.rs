@@ -202,3 +202,83 @@ impl<'a> Edit<'a> {
         (start, self.text.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::MessageBuf;
+
+    const HEAD: &str = "INVITE sip:a@b SIP/2.0\r\nX: 1\r\nv : SIP/2.0/UDP one , SIP/2.0/UDP two\r\nRoute: <sip:r1;lr>,\r\n <sip:r2;lr>\r\nVIA: SIP/2.0/UDP three\nx:2\r\nMax-Forwards:  70 \r\n\r\nbody";
+
+    fn edited(change: impl FnOnce(&mut Edit<'_>)) -> String {
+        let message = MessageBuf::parse(HEAD.as_bytes().to_vec()).unwrap();
+        let mut edit = Edit::new(message.view());
+        change(&mut edit);
+        let mut out = Vec::new();
+        edit.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_named_changes() {
+        assert_eq!(edited(|_| ()), HEAD);
+        assert_eq!(edited(|e| _ = e.request_uri("sip:c@d")), HEAD.replace("sip:a@b", "sip:c@d"));
+        assert_eq!(edited(|e| _ = e.replace_first_value(Header::MaxForwards, "69")), HEAD.replace("70", "69"));
+        assert_eq!(edited(|e| _ = e.replace_first_value(Header::Via, "V")), HEAD.replace("SIP/2.0/UDP one", "V"));
+        assert_eq!(edited(|e| _ = e.remove_named("X")), HEAD.replace("X: 1\r\n", "").replace("x:2\r\n", ""));
+        assert_eq!(edited(|e| _ = e.remove_named("V")), edited(|e| _ = e.remove(Header::Via)));
+        assert_eq!(edited(|e| _ = e.append("Y", "z")), HEAD.replace("\r\n\r\n", "\r\nY: z\r\n\r\n"));
+        assert_eq!(edited(|e| _ = e.replace_first_value(Header::Expires, "9")), HEAD.replace("\r\n\r\n", "\r\nExpires: 9\r\n\r\n"));
+    }
+
+    #[test]
+    fn values_go_one_by_one_and_the_line_with_the_last() {
+        assert_eq!(edited(|e| _ = e.remove_first_value(Header::Via)), HEAD.replace("SIP/2.0/UDP one , ", ""));
+        assert_eq!(
+            edited(|e| _ = e.remove_first_value(Header::Via).remove_first_value(Header::Via)),
+            HEAD.replace("v : SIP/2.0/UDP one , SIP/2.0/UDP two\r\n", "")
+        );
+        assert_eq!(
+            edited(|e| _ = e.remove_first_value(Header::Route).remove_first_value(Header::Route).remove_first_value(Header::Route)),
+            HEAD.replace("Route: <sip:r1;lr>,\r\n <sip:r2;lr>\r\n", "")
+        );
+        assert_eq!(
+            edited(|e| _ = e.remove_first_value(Header::Via).replace_first_value(Header::Via, "V")),
+            HEAD.replace("SIP/2.0/UDP one , SIP/2.0/UDP two", "V")
+        );
+    }
+
+    #[test]
+    fn what_is_pushed_stands_above_and_the_last_one_on_top() {
+        let two = edited(|e| _ = e.push_front(Header::Via, "A").push_front(Header::Via, "B"));
+        assert_eq!(two, HEAD.replace("v : ", "Via: B\r\nVia: A\r\nv : "));
+        let swapped = edited(|e| _ = e.remove(Header::Route).push_front(Header::Route, "<sip:n>"));
+        assert_eq!(swapped, HEAD.replace("Route: <sip:r1;lr>,\r\n <sip:r2;lr>\r\n", "Route: <sip:n>\r\n"));
+        let absent = edited(|e| _ = e.append("Y", "1").push_front(Header::Path, "<sip:p>").append("Z", "2"));
+        assert_eq!(absent, HEAD.replace("\r\n\r\n", "\r\nPath: <sip:p>\r\nY: 1\r\nZ: 2\r\n\r\n"));
+    }
+
+    #[test]
+    fn later_changes_win_and_removal_takes_changes_along() {
+        let max = |e: &mut Edit<'_>| _ = e.replace_first_value(Header::MaxForwards, "1").replace_first_value(Header::MaxForwards, "2");
+        assert_eq!(edited(max), HEAD.replace("70", "2"));
+        let gone = edited(|e| _ = e.replace_first_value(Header::MaxForwards, "1").remove(Header::MaxForwards));
+        assert_eq!(gone, HEAD.replace("Max-Forwards:  70 \r\n", ""));
+    }
+
+    #[test]
+    fn a_line_break_in_a_value_cannot_become_a_header() {
+        let text = edited(|e| _ = e.append("Y", "1\r\nEvil: 2"));
+        assert!(text.contains("Y: 1  Evil: 2\r\n"));
+    }
+
+    #[test]
+    fn the_source_is_noted_in_the_top_via_only() {
+        let source = "192.0.2.1:9".parse().unwrap();
+        assert_eq!(edited(|e| _ = e.received_from(source)), HEAD.replace("UDP one", "UDP one;received=192.0.2.1"));
+        assert_eq!(
+            edited(|e| _ = e.received_from(source).push_front(Header::Via, "A")),
+            HEAD.replace("v : SIP/2.0/UDP one", "Via: A\r\nv : SIP/2.0/UDP one;received=192.0.2.1")
+        );
+    }
+}

@@ -233,3 +233,81 @@ fn trimmed(bytes: &[u8], mut start: usize, mut end: usize) -> Span {
     }
     Span { start: start as u16, end: end as u16 }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::Message;
+
+    fn error(bytes: &[u8]) -> ParseError {
+        Index::default().parse(bytes).expect_err("no message")
+    }
+
+    #[test]
+    fn what_is_no_message_says_why() {
+        for (bytes, why) in [
+            (&b""[..], ParseError::KeepAlive),
+            (b"\r\n\r\n", ParseError::KeepAlive),
+            (b"\0", ParseError::StartLine),
+            (b"INVITE sip:a@b SIP/2.0", ParseError::StartLine),
+            (b"GET / HTTP/1.1\r\n\r\n", ParseError::StartLine),
+            (b"INVITE SIP/2.0\r\n\r\n", ParseError::StartLine),
+            (b" INVITE sip:a@b SIP/2.0\r\n\r\n", ParseError::StartLine),
+            (b"INVITE sip:a@b SIP/2.0\r\nVia: x\r\n", ParseError::NoEndOfHeaders),
+            (b"INVITE sip:a@b SIP/2.0\r\n x\r\n\r\n", ParseError::HeaderLine),
+        ] {
+            assert_eq!(error(bytes), why, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn limits_hold_before_anything_else() {
+        assert_eq!(error(&vec![b'\r'; MAX_MESSAGE + 1]), ParseError::TooLarge);
+        let with = |n: usize| [b"SIP/2.0 200 OK\r\n".to_vec(), b"X: y\r\n".repeat(n), b"\r\n".to_vec()].concat();
+        assert_eq!(error(&with(MAX_HEADERS + 1)), ParseError::TooLarge);
+        assert_eq!(Index::default().parse(&with(MAX_HEADERS)), Ok(()));
+        let mut largest = with(1);
+        largest.resize(MAX_MESSAGE, b'b');
+        let mut index = Index::default();
+        let view = Message::parse(&largest, &mut index).expect("fits");
+        assert_eq!((view.bytes().len(), view.body().len()), (MAX_MESSAGE, MAX_MESSAGE - with(1).len()));
+    }
+
+    #[test]
+    fn a_used_index_does_not_remember() {
+        let mut index = Index::default();
+        let _ = index.parse(b"INVITE  sip:a@b SIP/9\r\nbad\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n");
+        assert!(index.start_irregular && index.malformed && index.length == Length::Malformed);
+        let capacity = index.fields.capacity();
+        index.parse(b"INVITE sip:a@b SIP/2.0\r\nVia: x\r\n\r\n").expect("message");
+        assert!(!index.start_irregular && !index.malformed && index.length == Length::Absent && index.fields.len() == 1);
+        assert_eq!(index.fields.capacity(), capacity, "room is kept");
+    }
+
+    proptest! {
+        /// The fields lie end to end between start line and empty line: no byte belongs to none or to two.
+        #[test]
+        fn fields_are_seamless_and_in_bounds(lines in vec("[\\x20-\\x7e\\t]{0,20}", 0..12), body in vec(any::<u8>(), 0..20)) {
+            let mut bytes = b"\r\nSIP/2.0 200 OK\r\n".to_vec();
+            let first = bytes.len();
+            lines.iter().for_each(|line| bytes.extend_from_slice(format!("{line}\r\n").as_bytes()));
+            bytes.extend_from_slice(b"\r\n");
+            bytes.extend_from_slice(&body);
+            let mut index = Index::default();
+            if index.parse(&bytes).is_ok() {
+                let mut at = first;
+                for field in &index.fields {
+                    prop_assert_eq!(usize::from(field.name.start), at);
+                    prop_assert!(field.name.start <= field.name.end && field.name.end <= field.value.start);
+                    prop_assert!(field.value.start <= field.value.end && field.value.end < field.line_end);
+                    at = field.line_end.into();
+                }
+                prop_assert_eq!(at, usize::from(index.fields_end));
+                prop_assert!(index.fields_end < index.body.start && usize::from(index.body.end) <= bytes.len());
+            }
+        }
+    }
+}

@@ -123,7 +123,7 @@ fn vias(message: Message<'_>) -> Result<(), Fault> {
 }
 
 fn addresses(message: Message<'_>) -> Result<(), Fault> {
-    let addr = |addr: Option<NameAddr<'_>>| addr.is_some_and(|a| a.params.well_formed() && !(a.is_bare() && !a.uri.headers.is_empty()));
+    let addr = |addr: Option<NameAddr<'_>>| addr.is_some_and(|a| a.params.well_formed() && (a.uri.headers.is_empty() || !a.is_bare()));
     if !addr(message.from()) {
         return Err(("Malformed From", "from"));
     }
@@ -148,4 +148,83 @@ fn addresses(message: Message<'_>) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::MessageBuf;
+
+    const GOOD: &str = "OPTIONS sip:a@b SIP/2.0\r\nv: SIP/2.0/UDP h;branch=z9hG4bK1\r\nf: <sip:c@d>;tag=1\r\nt: <sip:a@b>\r\ni: x\r\nCSeq: 1 OPTIONS\r\n\r\n";
+
+    fn code(text: &str) -> u16 {
+        let message = MessageBuf::parse(text.as_bytes().to_vec()).unwrap_or_else(|e| panic!("{e}: {text}"));
+        validate_request(message.view()).map_or_else(|reject| reject.code, |()| 200)
+    }
+
+    fn with(line: &str) -> u16 {
+        code(&GOOD.replace("CSeq", &format!("{line}\r\nCSeq")))
+    }
+
+    #[test]
+    fn what_rfc_2543_left_out_is_tolerated() {
+        assert_eq!(code(GOOD), 200);
+        assert_eq!(code(&GOOD.replace(";branch=z9hG4bK1", "").replace(";tag=1", "")), 200);
+    }
+
+    #[test]
+    fn each_mandatory_header_is_needed_once() {
+        for header in ["v: SIP", "f: ", "t: ", "i: ", "CSeq"] {
+            let line = GOOD.split_inclusive("\r\n").find(|l| l.starts_with(header)).expect("line");
+            assert_eq!(code(&GOOD.replace(line, "")), 400, "without {header}");
+            let twice = if header.starts_with('v') { 200 } else { 400 };
+            assert_eq!(code(&GOOD.replace(line, &line.repeat(2))), twice, "twice {header}");
+        }
+    }
+
+    #[test]
+    fn one_unreadable_value_among_good_ones_is_a_400() {
+        for line in [
+            "Via: SIP/2.0/UDP h;branch=z9hG4bK2, , SIP/2.0/UDP i",
+            "Via: nonsense",
+            "Route: <sip:r;lr>, sip:2001:db8::1",
+            "Record-Route: <sip:r;lr",
+            "Path: \"open",
+            "Contact: <sip:c@d>;;q=1",
+            "Contact:",
+            "Max-Forwards: 256",
+            "Max-Forwards: -1",
+            "Content-Length: 1",
+            "Content-Length: one",
+            "Refer-To: nobody",
+            "no colon",
+            ": no name",
+            "X: a\rY: b",
+        ] {
+            assert_eq!(with(line), 400, "{line}");
+        }
+        for line in ["Contact: *", "Expires: soon", "Date: yesterday", "Supported:", "Max-Forwards: 0068", "Content-Length: 000"] {
+            assert_eq!(with(line), 200, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_request_line_is_exact() {
+        for (line, answer) in [
+            ("OPTIONS  sip:a@b SIP/2.0", 400),
+            ("OPTIONS\tsip:a@b SIP/2.0", 400),
+            ("OPTIONS sip:a@b  SIP/2.0", 400),
+            ("OPTIONS sip:a@b SIP/2.0 ", 400),
+            ("OPTIONS sip:a@b ;x SIP/2.0", 400),
+            ("OPTIONS sip:a@b?x=y SIP/2.0", 400),
+            ("OPTIONS <sip:a@b> SIP/2.0", 400),
+            ("OPTIONS sip:a@b SIP/2.1", 505),
+            ("OPTIONS sip:a@b sip/2.0", 200),
+            ("OPTIONS tel:+1 SIP/2.0", 200),
+            ("OPTION sip:a@b SIP/2.0", 501),
+            ("BYE sip:a@b SIP/2.0", 400),
+        ] {
+            assert_eq!(code(&GOOD.replace("OPTIONS sip:a@b SIP/2.0", line)), answer, "{line}");
+        }
+    }
 }

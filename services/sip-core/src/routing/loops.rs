@@ -49,6 +49,83 @@ pub fn is_loop(request: Message<'_>, advertised: &[SocketAddr], hash: u32) -> bo
 /// Whether the Via was written by the listener that advertises `own`.
 #[must_use]
 pub fn is_sent_by(via: &Via<'_>, own: SocketAddr) -> bool {
-    let host = via.host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(via.host);
-    via.port.unwrap_or(5060) == own.port() && host.parse() == Ok(own.ip())
+    via.port_or_default() == own.port() && via.host_addr() == Some(own.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MessageBuf;
+
+    const OWN: &str = "192.0.2.10:5062";
+    const REQUEST: &str = "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKabc\r\nRoute: <sip:192.0.2.10;lr>\r\n\
+        To: <sip:bob@example.com>\r\nFrom: <sip:alice@example.com>;tag=a1\r\nCall-ID: c1@x\r\nCSeq: 7 INVITE\r\n\r\n";
+
+    fn message(text: &str) -> MessageBuf {
+        MessageBuf::parse(text.as_bytes().to_vec()).unwrap()
+    }
+
+    fn hash(text: &str) -> u32 {
+        loop_hash(message(text).view(), 1)
+    }
+
+    /// The request after it went through us and through somebody else.
+    fn returned(sent_by: &str, request: &str) -> String {
+        let branch = Branch { edge_tag: 7, worker: 0, serial: 9, loop_hash: hash(request) };
+        request.replacen(
+            "Via:",
+            &format!("Via: SIP/2.0/UDP 198.51.100.1;branch=z9hG4bKq, SIP/2.0/UDP {sent_by};branch={branch};rport\r\nVia:"),
+            1,
+        )
+    }
+
+    fn looped(text: &str) -> bool {
+        is_loop(message(text).view(), &["[2001:db8::1]:5060".parse().unwrap(), OWN.parse().unwrap()], hash(text))
+    }
+
+    #[test]
+    fn an_unchanged_request_that_returns_is_a_loop() {
+        assert!(!looped(REQUEST));
+        assert!(looped(&returned(OWN, REQUEST)));
+        assert!(looped(&returned("[2001:DB8:0::1]", REQUEST)), "the address counts, not its spelling");
+    }
+
+    #[test]
+    fn a_changed_request_that_returns_is_a_spiral() {
+        for (from, to) in [
+            ("bob@example.com SIP", "carol@example.com SIP"),
+            ("192.0.2.10;lr", "192.0.2.11;lr"),
+            ("tag=a1", "tag=a2"),
+            ("c1@x", "c2@x"),
+            ("CSeq: 7 INVITE", "CSeq: 8 INVITE"),
+            ("To:", "Proxy-Require: x\r\nTo:"),
+            ("To:", "Proxy-Authorization: Digest a=b\r\nTo:"),
+            ("<sip:bob@example.com>\r\n", "<sip:bob@example.com>;tag=t\r\n"),
+        ] {
+            assert!(!looped(&returned(OWN, REQUEST).replace(from, to)), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn the_via_of_somebody_else_is_no_loop() {
+        assert!(!looped(&returned("192.0.2.10:5063", REQUEST)));
+        assert!(!looped(&returned("192.0.2.11:5062", REQUEST)), "another pod may have handed it over");
+        assert!(!looped(&returned("edge.example.com:5062", REQUEST)));
+    }
+
+    #[test]
+    fn ack_and_cancel_hash_as_their_invite() {
+        for method in ["ACK", "CANCEL"] {
+            assert_eq!(hash(&REQUEST.replace("INVITE", method)), hash(REQUEST));
+        }
+        assert_ne!(loop_hash(message(REQUEST).view(), 2), hash(REQUEST), "the seed counts");
+        assert_eq!(hash(&REQUEST.replace("192.0.2.9", "192.0.2.8")), hash(REQUEST), "the top Via differs each time round");
+    }
+
+    #[test]
+    fn moving_a_value_to_another_header_changes_the_hash() {
+        let route = REQUEST.replace("To:", "Route: a\r\nTo:");
+        let require = REQUEST.replace("To:", "Proxy-Require: a\r\nTo:");
+        assert_ne!(hash(&route), hash(&require));
+    }
 }

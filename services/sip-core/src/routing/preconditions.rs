@@ -23,3 +23,38 @@ pub fn max_forwards(request: Message<'_>) -> Result<u8, Reject> {
 pub fn unsupported<'a>(request: Message<'a>, header: Header, supported: &[&str]) -> Vec<&'a str> {
     request.tokens(header).filter(|tag| !supported.iter().any(|s| s.eq_ignore_ascii_case(tag))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MessageBuf;
+
+    fn options(headers: &str) -> MessageBuf {
+        MessageBuf::parse(format!("OPTIONS sip:example.com SIP/2.0\r\n{headers}\r\n").into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn max_forwards_counts_down_and_ends_at_zero() {
+        for (headers, expected) in [
+            ("", Ok(70)),
+            ("Max-Forwards: 70\r\n", Ok(69)),
+            ("Max-Forwards: 1\r\n", Ok(0)),
+            ("Max-Forwards: 255\r\n", Ok(254)),
+            ("Max-Forwards: 0\r\n", Err(483)),
+            ("Max-Forwards: 256\r\n", Err(400)),
+            ("Max-Forwards: -1\r\n", Err(400)),
+            ("Max-Forwards: many\r\n", Err(400)),
+        ] {
+            assert_eq!(max_forwards(options(headers).view()).map_err(|e| e.code), expected, "{headers}");
+        }
+    }
+
+    #[test]
+    fn unsupported_names_every_unknown_option_as_it_was_given() {
+        let request = options("Require: PATH, 100rel\r\nProxy-Require: privacy\r\nRequire: x-Foo\r\n");
+        assert_eq!(unsupported(request.view(), Header::Require, &["path"]), ["100rel", "x-Foo"]);
+        assert_eq!(unsupported(request.view(), Header::ProxyRequire, &[]), ["privacy"]);
+        assert!(unsupported(request.view(), Header::Require, &["path", "100rel", "x-foo"]).is_empty());
+        assert!(unsupported(options("").view(), Header::Require, &[]).is_empty());
+    }
+}

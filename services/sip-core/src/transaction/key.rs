@@ -91,11 +91,12 @@ impl TransactionKey {
     }
 }
 
-/// The cookie is compared without regard to case, as every token (RFC 3261 section 7.3.1); what follows it is compared byte for byte, because peers
-/// must repeat it unchanged and many use base64.
+/// Whether the branch identifies a transaction by itself. The cookie alone does not (RFC 4475 section 3.2.1). The cookie is compared without regard to
+/// case, as every token (RFC 3261 section 7.3.1); what follows it is compared byte for byte, because peers must repeat it unchanged and many use base64.
 #[must_use]
 pub fn has_cookie(branch: &str) -> bool {
-    branch.as_bytes().get(..MAGIC_COOKIE.len()).is_some_and(|b| b.eq_ignore_ascii_case(MAGIC_COOKIE.as_bytes()))
+    let bytes = branch.as_bytes();
+    bytes.len() > MAGIC_COOKIE.len() && bytes[..MAGIC_COOKIE.len()].eq_ignore_ascii_case(MAGIC_COOKIE.as_bytes())
 }
 
 /// Hashes length and bytes of each part, so that no two different lists of parts look the same.
@@ -127,11 +128,119 @@ impl<H: Hasher> Parts<H> {
             lower.make_ascii_lowercase();
             self.add(lower);
         }
-        let secure = via.transport.eq_ignore_ascii_case("TLS") || via.transport.eq_ignore_ascii_case("WSS");
-        self.add(&via.port.unwrap_or(if secure { 5061 } else { 5060 }).to_be_bytes());
+        self.add(&via.port_or_default().to_be_bytes());
     }
 
     fn key(self) -> TransactionKey {
         TransactionKey(self.0.finish(), self.1.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MessageBuf;
+    use proptest::prelude::*;
+
+    const INVITE: &str = "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP Phone.example.com:5060;branch=z9hG4bKabc;rport\r\n\
+        Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKzzz\r\nMax-Forwards: 70\r\nTo: <sip:bob@example.com>\r\nFrom: <sip:alice@example.com>;tag=a1\r\n\
+        Call-ID: c1@x\r\nCSeq: 7 INVITE\r\nContent-Length: 0\r\n\r\n";
+
+    /// INVITE of a client of RFC 2543: no cookie.
+    fn old() -> String {
+        INVITE.replace("z9hG4bKabc", "1")
+    }
+
+    fn as_method(text: &str, method: &str) -> String {
+        text.replace("INVITE", method)
+    }
+
+    fn message(text: &str) -> MessageBuf {
+        MessageBuf::parse(text.as_bytes().to_vec()).unwrap()
+    }
+
+    fn server(text: &str) -> Option<TransactionKey> {
+        TransactionKey::server(message(text).view())
+    }
+
+    #[test]
+    fn a_retransmission_has_the_key_of_its_request() {
+        assert!(server(INVITE).is_some());
+        assert_eq!(server(INVITE), server(INVITE));
+        assert_eq!(
+            server(INVITE),
+            server(&INVITE.replace("Phone.example.com:5060", "phone.EXAMPLE.com")),
+            "sent-by is compared, not spelled"
+        );
+        assert_eq!(
+            server(INVITE),
+            server(&INVITE.replace("Max-Forwards: 70", "Subject: new").replace("c1@x", "c2@x")),
+            "only the branch counts"
+        );
+    }
+
+    #[test]
+    fn other_branches_senders_and_methods_are_other_transactions() {
+        for (from, to) in [("z9hG4bKabc", "z9hG4bKabC"), ("Phone.", "phone2."), (":5060", ":5062"), ("INVITE", "OPTIONS")] {
+            assert_ne!(server(INVITE), server(&INVITE.replace(from, to)), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn ack_belongs_to_its_invite_and_cancel_has_its_own_transaction() {
+        for invite in [INVITE.to_owned(), old()] {
+            let cancel = as_method(&invite, "CANCEL");
+            let ack = as_method(&invite, "ACK").replace("<sip:bob@example.com>", "<sip:bob@example.com>;tag=ours");
+            assert_eq!(server(&ack), server(&invite));
+            assert_ne!(server(&cancel), server(&invite));
+            assert_eq!(TransactionKey::server_for_cancel(message(&cancel).view()), server(&invite));
+            assert_eq!(TransactionKey::server_for_cancel(message(&invite).view()), server(&invite));
+        }
+    }
+
+    #[test]
+    fn without_a_cookie_the_parts_of_rfc_2543_count() {
+        assert!(server(&old()).is_some());
+        assert_eq!(server(&old()), server(&old().replace("Max-Forwards: 70", "Subject: again")));
+        for (from, to) in [
+            ("sip:bob@example.com SIP", "sip:bob@example.org SIP"),
+            ("tag=a1", "tag=a2"),
+            ("c1@x", "c2@x"),
+            ("CSeq: 7", "CSeq: 8"),
+            ("branch=1;rport", "branch=1"),
+        ] {
+            assert_ne!(server(&old()), server(&old().replace(from, to)), "{from} -> {to}");
+        }
+        let bye = as_method(&old(), "BYE");
+        assert_ne!(server(&bye), server(&bye.replace("<sip:bob@example.com>", "<sip:bob@example.com>;tag=t")));
+        for branch in ["z9hG4bK", "", "z9hG4b"] {
+            let text = INVITE.replace("z9hG4bKabc", branch);
+            assert_ne!(server(&text), server(&text.replace("c1@x", "c2@x")), "{branch:?} identifies nothing");
+        }
+    }
+
+    #[test]
+    fn what_has_no_readable_via_has_no_key() {
+        assert_eq!(server(&INVITE.replace("SIP/2.0/UDP Phone.example.com:5060;branch=z9hG4bKabc;rport", "garbage")), None);
+        assert_eq!(server(&old().replace("CSeq: 7", "CSeq: x")), None);
+    }
+
+    #[test]
+    fn a_response_finds_the_client_transaction_by_branch_and_cseq_method() {
+        let ok = INVITE.replace("INVITE sip:bob@example.com SIP/2.0", "SIP/2.0 200 OK");
+        assert_eq!(TransactionKey::of_response(message(&ok).view()), Some(TransactionKey::client("z9hG4bKabc", Method::Invite)));
+        let cancelled = ok.replace("7 INVITE", "7 CANCEL");
+        assert_eq!(TransactionKey::of_response(message(&cancelled).view()), Some(TransactionKey::client("z9hG4bKabc", Method::Cancel)));
+        assert_ne!(TransactionKey::client("z9hG4bKabc", Method::Invite), TransactionKey::client("z9hG4bKabc", Method::Cancel));
+        assert_ne!(Some(TransactionKey::client("z9hG4bKabc", Method::Invite)), server(INVITE), "the sides are apart");
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_equal_exactly_when_the_parts_are(a in "[ab]{1,3}", b in "[ab]{1,3}", host_a in "[xX]{1,3}", host_b in "[xX]{1,3}") {
+            let text = |branch: &str, host: &str| INVITE.replace("z9hG4bKabc", &format!("z9hG4bK{branch}")).replace("Phone.example.com", host);
+            let same = a == b && host_a.eq_ignore_ascii_case(&host_b);
+            prop_assert_eq!(server(&text(&a, &host_a)) == server(&text(&b, &host_b)), same);
+        }
     }
 }

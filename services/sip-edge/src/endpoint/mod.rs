@@ -2,8 +2,6 @@
 
 pub mod auth;
 pub mod config;
-#[cfg(test)]
-mod fixture;
 pub mod outbox;
 pub mod recall;
 pub mod registrar;

@@ -35,7 +35,7 @@ impl<'a> NameAddr<'a> {
         let (b'<', inner) = raw[open..].split_first()? else { return None };
         let close = memchr::memchr(b'>', inner)?;
         let params = Params(&inner[close + 1..]);
-        if !trim_start(params.0).first().is_none_or(|&b| b == b';') || !display_well_formed(display) {
+        if trim_start(params.0).first().is_some_and(|&b| b != b';') || !display_well_formed(display) {
             return None;
         }
         Some(Self { display, uri: Uri::parse(&inner[..close])?, params, raw })

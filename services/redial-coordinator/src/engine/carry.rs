@@ -1,0 +1,177 @@
+//! Carries out what the machine decides.
+
+use redial_core::link::{Order, RecallOrder, Target};
+use redial_core::machine::{self, Decision, Input};
+use redial_core::store::{Step, StepOutcome, StoreError, Turn};
+use redial_core::watch::State;
+use redial_core::{Binding, EdgeGateway, EdgeId, EndReason, Pair, Policy, UnixMillis, Watch, WatchStore};
+
+use super::Engine;
+use crate::metrics::RecallStep;
+use crate::timers::Wake;
+
+/// Local reminders are kept only for what happens within this many milliseconds; the sweep finds the rest.
+const HORIZON: u64 = 300_000;
+
+/// How often a change that lost against another is tried on the newer record.
+const TRIES: usize = 4;
+
+/// What became of a decision.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// There is no such watch (any more).
+    Gone,
+    Unchanged(Watch),
+    Stepped(Watch),
+    Ended(EndReason),
+    /// Somebody else changed the watch first.
+    Stale,
+    /// Another caller has the callee's turn.
+    TurnTaken {
+        until: UnixMillis,
+    },
+    /// Only another replica can reach the caller's edge.
+    Elsewhere,
+}
+
+impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
+    /// Feeds `input` to the watch as it is now, again when somebody else was quicker. `known` saves the first load.
+    pub(super) async fn apply(&self, now: UnixMillis, pair: &Pair, known: Option<Watch>, input: Input) -> Result<Outcome, StoreError> {
+        let policies = self.policies();
+        let policy = policies.for_callee(&pair.callee);
+        let mut known = known;
+        for _ in 0..TRIES {
+            let watch = match known.take() {
+                Some(watch) => watch,
+                None => match self.load(pair).await? {
+                    Some(watch) => watch,
+                    None => return Ok(Outcome::Gone),
+                },
+            };
+            let decision = machine::on(now, policy, &watch, &input);
+            match self.carry_out(now, policy, &watch, decision, None).await? {
+                Outcome::Stale => {}
+                outcome => return Ok(outcome),
+            }
+        }
+        Ok(Outcome::Stale)
+    }
+
+    /// `caller` are the caller's bindings where they are known already.
+    pub(super) async fn carry_out(
+        &self,
+        now: UnixMillis,
+        policy: &Policy,
+        watch: &Watch,
+        decision: Decision,
+        caller: Option<&[Binding]>,
+    ) -> Result<Outcome, StoreError> {
+        match decision {
+            Decision::Nothing => Ok(Outcome::Unchanged(watch.clone())),
+            Decision::Wait { due, recheck } => {
+                if !self.store.postpone(&watch.pair, watch.fence, due).await? {
+                    return Ok(Outcome::Stale);
+                }
+                self.remind(now, due, &watch.pair);
+                self.recheck(now, recheck, &watch.pair).await?;
+                Ok(Outcome::Unchanged(watch.clone()))
+            }
+            Decision::Step { step, order, recheck } => {
+                let outcome = self.step(now, watch, step).await?;
+                if let Outcome::Stepped(next) = &outcome {
+                    if let Some(rung) = order {
+                        self.order(now, policy, next, rung, caller).await?;
+                    }
+                    self.recheck(now, recheck, &next.pair).await?;
+                }
+                Ok(outcome)
+            }
+            Decision::End { reason, turn } => self.end(now, watch, reason, turn).await,
+        }
+    }
+
+    async fn step(&self, now: UnixMillis, watch: &Watch, step: Step) -> Result<Outcome, StoreError> {
+        let pair = &watch.pair;
+        match self.store.step(now, &step).await? {
+            StepOutcome::Applied => {
+                self.remind(now, step.due, pair);
+                if step.turn == Turn::Release && watch.state != State::Armed {
+                    self.schedule(now, Wake::Serve(pair.callee.clone()));
+                }
+                Ok(Outcome::Stepped(step.next))
+            }
+            StepOutcome::Stale => Ok(Outcome::Stale),
+            StepOutcome::TurnTaken { until } => {
+                self.store.postpone(pair, watch.fence, until.min(watch.deadline)).await?;
+                self.remind(now, until, pair);
+                Ok(Outcome::TurnTaken { until })
+            }
+        }
+    }
+
+    async fn end(&self, now: UnixMillis, watch: &Watch, reason: EndReason, turn: Turn) -> Result<Outcome, StoreError> {
+        let pair = &watch.pair;
+        if !self.store.end(now, pair, Some(watch.fence), turn).await? {
+            return Ok(Outcome::Stale);
+        }
+        self.count_end(pair, reason);
+        match turn {
+            Turn::Take { until } | Turn::Keep { until } => self.after_turn(&pair.callee, until).await?,
+            Turn::Release if watch.state != State::Armed => self.schedule(now, Wake::Serve(pair.callee.clone())),
+            Turn::Release | Turn::Leave => {}
+        }
+        Ok(Outcome::Ended(reason))
+    }
+
+    /// Once per watch, after the store said that it was this replica which ended it (P2).
+    pub(super) fn count_end(&self, pair: &Pair, reason: EndReason) {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.metrics.ended(reason);
+        let _ = self.watches.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        tracing::info!(callee = pair.callee.as_str(), caller = pair.caller.as_str(), reason = reason.as_str(), "watch ended");
+    }
+
+    /// Orders the recall that the record `watch` was just claimed for. An edge that cannot take it leaves the claim as it is: the lease
+    /// runs out and a replica that reaches the edge claims again.
+    async fn order(&self, now: UnixMillis, policy: &Policy, watch: &Watch, rung: u8, caller: Option<&[Binding]>) -> Result<(), StoreError> {
+        let found;
+        let bindings = match caller {
+            Some(known) => known,
+            None => {
+                found = self.store.bindings(now, std::slice::from_ref(&watch.pair.caller)).await?;
+                found.first().map_or(&[][..], Vec::as_slice)
+            }
+        };
+        let sent = self.contacts(watch, bindings).is_some_and(|(edge, targets)| {
+            let order = RecallOrder { pair: watch.pair.clone(), fence: watch.fence, rung, targets, timeout: policy.recall_timeout };
+            self.gateway.order(&edge, Order::Recall(order)).is_ok()
+        });
+        self.metrics.recall(rung, if sent { RecallStep::Ordered } else { RecallStep::Undelivered });
+        tracing::info!(callee = watch.pair.callee.as_str(), caller = watch.pair.caller.as_str(), rung, sent, "recall");
+        Ok(())
+    }
+
+    /// The edge to recall the caller through, and the caller's contacts there, best first: the phone that armed the watch, then by
+    /// preference, then the newest. None when no edge of the caller's is attached here.
+    pub(super) fn contacts(&self, watch: &Watch, bindings: &[Binding]) -> Option<(EdgeId, Vec<Target>)> {
+        let mut ranked: Vec<&Binding> = bindings.iter().filter(|b| self.gateway.is_attached(&b.edge)).collect();
+        ranked.sort_by_key(|b| std::cmp::Reverse((b.flow == watch.caller_flow, b.q, b.expires_at)));
+        let edge = ranked.first()?.edge.clone();
+        let targets = ranked.into_iter().filter(|b| b.edge == edge).map(Target::from).collect();
+        Some((edge, targets))
+    }
+
+    /// A callee that registered between the look that found it offline and the write is seen now (the machine says when to ask).
+    async fn recheck(&self, now: UnixMillis, needed: bool, pair: &Pair) -> Result<(), StoreError> {
+        if needed && self.online(now, &pair.callee).await? {
+            self.schedule(now, Wake::CalleeBack(pair.callee.clone()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn remind(&self, now: UnixMillis, due: UnixMillis, pair: &Pair) {
+        if due.0.saturating_sub(now.0) <= HORIZON {
+            self.schedule(due, Wake::Look(pair.clone()));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Something ran out, or somebody came back: looks at single watches.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use futures_util::{StreamExt, stream};
+use redial_core::machine::{Input, Situation};
+use redial_core::store::{StoreError, Turn};
+use redial_core::watch::State;
+use redial_core::{Aor, EdgeGateway, EndReason, Pair, Shard, UnixMillis, Watch, WatchStore};
+
+use super::carry::Outcome;
+use super::{Engine, GONE};
+use crate::timers::Wake;
+
+/// Watches that one sweep looks at side by side.
+const SIDE_BY_SIDE: usize = 32;
+
+/// Due watches that one sweep takes from one shard; the next sweep takes the rest.
+const PER_SHARD: usize = 1000;
+
+/// Shards whose due index is read in one pipeline.
+const CHUNK: usize = 128;
+
+/// What a sweep found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Watches that somebody had to look at.
+    pub due: usize,
+    /// Watches in all.
+    pub watches: u64,
+}
+
+impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
+    /// Looks at everything that is due, in every shard. This alone keeps every promise; everything else only makes it quicker.
+    ///
+    /// # Errors
+    /// When the store fails. What was not looked at is still due.
+    pub async fn sweep(&self, now: UnixMillis) -> Result<Swept, StoreError> {
+        let mut swept = Swept::default();
+        let shards: Vec<Shard> = (0..redial_core::ids::SHARDS).map(Shard).collect();
+        for chunk in shards.chunks(CHUNK) {
+            let found = self.store.due(chunk, now, PER_SHARD).await;
+            self.note(now, &found);
+            let found = found?;
+            swept.due += found.pairs.len();
+            swept.watches += found.watches;
+            stream::iter(found.pairs)
+                .for_each_concurrent(SIDE_BY_SIDE, |pair| async move {
+                    let done = self.look(now, &pair).await;
+                    self.note(now, &done);
+                })
+                .await;
+        }
+        self.watches.store(swept.watches, Relaxed);
+        self.metrics.swept();
+        Ok(swept)
+    }
+
+    /// Looks at one watch that is due, or may be.
+    pub(super) async fn look(&self, now: UnixMillis, pair: &Pair) -> Result<(), StoreError> {
+        let Some(watch) = self.load(pair).await? else { return self.gone(now, pair).await };
+        let its_turn_may_be = watch.state == State::Armed && !watch.parked && watch.not_before <= now && now < watch.deadline;
+        if its_turn_may_be {
+            return self.serve(now, &pair.callee, Some(&watch)).await;
+        }
+        self.look_alone(now, &watch, false).await.map(drop)
+    }
+
+    /// The record's time ran out and the store dropped it; what is left of it goes too.
+    pub(super) async fn gone(&self, now: UnixMillis, pair: &Pair) -> Result<(), StoreError> {
+        if self.store.end(now, pair, Some(GONE), Turn::Release).await? {
+            self.count_end(pair, EndReason::Expired);
+            self.schedule(now, Wake::Serve(pair.callee.clone()));
+        }
+        Ok(())
+    }
+
+    /// The caller of parked watches registered. A watch that has to wait for its turn is put back into the queue.
+    pub(super) async fn caller_back(&self, now: UnixMillis, caller: &Aor) -> Result<(), StoreError> {
+        let pairs = self.store.parked(caller).await?;
+        let records = if pairs.is_empty() { Vec::new() } else { self.store.load(&pairs).await? };
+        for watch in records.into_iter().flatten().filter(|w| w.parked) {
+            if let Outcome::TurnTaken { until } = self.look_alone(now, &watch, true).await? {
+                // As if the callee were offline: no recall now, but no longer parked.
+                let unpark = Situation { callee_online: false, caller_online: true, caller_returned: true };
+                self.apply(now, &watch.pair, None, Input::Look(unpark)).await?;
+                self.store.hasten(std::slice::from_ref(&watch.pair), until).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at a watch without regard to its neighbours in the queue; the callee's turn still guards a recall.
+    async fn look_alone(&self, now: UnixMillis, watch: &Watch, caller_returned: bool) -> Result<Outcome, StoreError> {
+        let policies = self.policies();
+        let policy = policies.for_callee(&watch.pair.callee);
+        let aors = [watch.pair.callee.clone(), watch.pair.caller.clone()];
+        let mut bindings = self.store.bindings(now, &aors).await?;
+        let caller = bindings.pop().unwrap_or_default();
+        let callee = bindings.pop().unwrap_or_default();
+        let situation = Situation { callee_online: !callee.is_empty(), caller_online: !caller.is_empty(), caller_returned };
+        self.look_at(now, policy, watch, situation, &caller).await
+    }
+}

@@ -1,0 +1,139 @@
+//! Requests in, replies and orders out. The engine owns no watch: it loads, asks [`machine::on`], and writes with the store's
+//! compare-and-set, so that any number of replicas may work on the same watches.
+//!
+//! Hot requests (REGISTER, INVITE) of a batch share one store pipeline per kind. Whatever a REGISTER sets off is put into [`Timers`] and
+//! done after the reply (P5).
+
+mod carry;
+mod look;
+mod outage;
+mod register;
+mod report;
+mod route;
+mod serve;
+mod wave;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::join4;
+use redial_core::link::{Failure, Reply, Request};
+use redial_core::store::StoreError;
+use redial_core::{Aor, EdgeGateway, EndReason, Fence, Pair, PolicySet, UnixMillis, WatchStore, machine};
+use tokio::sync::watch;
+
+use crate::metrics::{Kind, Metrics};
+use crate::timers::{Timers, Wake};
+use outage::Outage;
+
+pub use look::Swept;
+
+/// Decides and acts for one replica.
+#[derive(Debug)]
+pub struct Engine<S, G> {
+    store: Arc<S>,
+    gateway: G,
+    policies: watch::Receiver<Arc<PolicySet>>,
+    timers: Arc<Timers>,
+    metrics: Arc<Metrics>,
+    outage: Outage,
+    /// Watches of all replicas: counted by the last sweep, plus what was armed and ended here since.
+    watches: AtomicU64,
+}
+
+impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
+    #[must_use]
+    pub fn new(store: Arc<S>, gateway: G, policies: watch::Receiver<Arc<PolicySet>>, timers: Arc<Timers>, metrics: Arc<Metrics>) -> Self {
+        Self { store, gateway, policies, timers, metrics, outage: Outage::default(), watches: AtomicU64::new(0) }
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &Arc<S> {
+        &self.store
+    }
+
+    #[must_use]
+    pub fn policies(&self) -> Arc<PolicySet> {
+        self.policies.borrow().clone()
+    }
+
+    /// Watches of all replicas, as far as this one knows.
+    #[must_use]
+    pub fn watches(&self) -> u64 {
+        self.watches.load(Ordering::Relaxed)
+    }
+
+    /// Handles a batch; every request gets exactly one reply. Requests that touch the same AoR take effect in their order.
+    pub async fn handle(&self, now: UnixMillis, batch: Vec<Request>) -> Vec<(u64, Reply)> {
+        let mut replies = Vec::with_capacity(batch.len());
+        for wave in wave::split(batch) {
+            let (registered, routed, located, noted) = join4(
+                self.register(now, wave.registers),
+                self.route(now, wave.routes),
+                self.locate(now, wave.locates),
+                self.report(now, wave.reports),
+            )
+            .await;
+            replies.extend(registered);
+            replies.extend(routed);
+            replies.extend(located);
+            replies.extend(noted);
+        }
+        replies
+    }
+
+    /// Does what a wake-up asks for. A store that fails leaves the due index as it was, so the sweep comes back to it.
+    pub async fn wake(&self, now: UnixMillis, wake: Wake) {
+        let done = match &wake {
+            Wake::CalleeBack(callee) => self.callee_back(now, callee).await,
+            Wake::CallerBack(caller) => self.caller_back(now, caller).await,
+            Wake::Serve(callee) => self.serve(now, callee, None).await,
+            Wake::Look(pair) => self.look(now, pair).await,
+        };
+        self.note(now, &done);
+    }
+
+    /// Ends the watch as cancelled. False when there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn cancel(&self, now: UnixMillis, pair: &Pair) -> Result<bool, StoreError> {
+        let ended = self.apply(now, pair, None, machine::Input::Cancel).await?;
+        Ok(matches!(ended, carry::Outcome::Ended(EndReason::Cancelled)))
+    }
+
+    async fn load(&self, pair: &Pair) -> Result<Option<redial_core::Watch>, StoreError> {
+        Ok(self.store.load(std::slice::from_ref(pair)).await?.pop().flatten())
+    }
+
+    async fn online(&self, now: UnixMillis, aor: &Aor) -> Result<bool, StoreError> {
+        Ok(self.store.bindings(now, std::slice::from_ref(aor)).await?.first().is_some_and(|found| !found.is_empty()))
+    }
+
+    fn schedule(&self, at: UnixMillis, wake: Wake) {
+        if !self.timers.schedule(at, wake) {
+            self.metrics.dropped(crate::metrics::Dropped::Timer, 1);
+        }
+    }
+
+    /// Keeps the books on whether the store answers.
+    fn note<T>(&self, now: UnixMillis, result: &Result<T, StoreError>) {
+        match result {
+            Ok(_) => self.outage.over(),
+            Err(error) => {
+                self.metrics.store_error();
+                self.outage.seen(now, error);
+            }
+        }
+    }
+
+    /// One failure for each request.
+    fn failed(&self, kind: Kind, ids: impl IntoIterator<Item = u64>) -> Vec<(u64, Reply)> {
+        let replies: Vec<_> = ids.into_iter().map(|id| (id, Reply::Failed(Failure::StoreUnavailable))).collect();
+        self.metrics.failed(kind, replies.len());
+        replies
+    }
+}
+
+/// No record has this fence (the first one is an arming time), so ending with it ends only what is gone already.
+const GONE: Fence = Fence(0);

@@ -1,0 +1,82 @@
+//! What edges report about recalls and calls. Every report is noted; one about an older state of the watch changes nothing.
+
+use futures_util::future::join_all;
+use redial_core::link::{CallResult, RecallResult, Reply};
+use redial_core::machine::Input;
+use redial_core::store::StoreError;
+use redial_core::{EdgeGateway, Pair, UnixMillis, Watch, WatchStore};
+use rustc_hash::FxHashMap;
+
+use super::Engine;
+use super::carry::Outcome;
+use super::wave::{Lot, Report};
+use crate::metrics::{Kind, RecallStep};
+use crate::timers::Wake;
+
+impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
+    pub(super) async fn report(&self, now: UnixMillis, lot: Lot<Report>) -> Vec<(u64, Reply)> {
+        if lot.is_empty() {
+            return Vec::new();
+        }
+        self.metrics.requests(Kind::Report, lot.ids.len());
+        let mut of_pair: FxHashMap<Pair, Vec<(u64, Report)>> = FxHashMap::default();
+        for (id, report) in lot.ids.into_iter().zip(lot.events) {
+            self.count(&report);
+            of_pair.entry(report.pair().clone()).or_default().push((id, report));
+        }
+        let (pairs, reports): (Vec<Pair>, Vec<_>) = of_pair.into_iter().unzip();
+        let loaded = self.store.load(&pairs).await;
+        self.note(now, &loaded);
+        let Ok(records) = loaded else { return self.failed(Kind::Report, reports.into_iter().flatten().map(|(id, _)| id)) };
+        let done = pairs.iter().zip(records).zip(reports).map(|((pair, record), reports)| self.report_in_order(now, pair, record, reports));
+        join_all(done).await.into_iter().flatten().collect()
+    }
+
+    async fn report_in_order(
+        &self,
+        now: UnixMillis,
+        pair: &Pair,
+        mut record: Option<Watch>,
+        reports: Vec<(u64, Report)>,
+    ) -> Vec<(u64, Reply)> {
+        let mut replies = Vec::with_capacity(reports.len());
+        for (id, report) in reports {
+            let result = self.take_in(now, pair, record.take(), &report).await;
+            self.note(now, &result);
+            match result {
+                Ok(()) => replies.push((id, Reply::Noted)),
+                Err(_) => replies.extend(self.failed(Kind::Report, [id])),
+            }
+        }
+        replies
+    }
+
+    async fn take_in(&self, now: UnixMillis, pair: &Pair, record: Option<Watch>, report: &Report) -> Result<(), StoreError> {
+        let input = match report {
+            Report::Recall(r) => Input::Recall { fence: r.fence, rung: r.rung, result: r.result },
+            Report::Call(r) => Input::Call { fence: r.fence, result: r.result },
+        };
+        match self.apply(now, pair, record, input).await? {
+            // The answer ended the watch and kept the turn for the length of the call.
+            Outcome::Gone if matches!(report, Report::Call(r) if r.result == CallResult::Ended) => {
+                self.store.release_turn(pair).await?;
+                self.schedule(now, Wake::Serve(pair.callee.clone()));
+            }
+            Outcome::Gone | Outcome::Unchanged(_) | Outcome::Stale => self.metrics.stale_report(),
+            Outcome::Stepped(_) | Outcome::Ended(_) | Outcome::TurnTaken { .. } | Outcome::Elsewhere => {}
+        }
+        Ok(())
+    }
+
+    fn count(&self, report: &Report) {
+        if let Report::Recall(r) = report {
+            let step = match r.result {
+                RecallResult::Accepted => RecallStep::Accepted,
+                RecallResult::Refused(_) => RecallStep::Refused,
+                RecallResult::Unreachable => RecallStep::Unreachable,
+                RecallResult::Notified(_) => RecallStep::Notified,
+            };
+            self.metrics.recall(r.rung, step);
+        }
+    }
+}

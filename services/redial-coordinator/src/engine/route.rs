@@ -1,0 +1,210 @@
+//! INVITE: where does it go, and if nowhere, is the caller remembered?
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redial_core::link::{NotWatched, Offline, Reply, RequestedPeriod, Route, Routed, Target, WatchRef};
+use redial_core::machine::Input;
+use redial_core::store::{ArmOutcome, Lookup, LookupOp, StoreError, Turn};
+use redial_core::watch::State;
+use redial_core::{Binding, EdgeGateway, Fence, Pair, PolicySet, UnixMillis, Watch, WatchStore, period};
+
+use super::Engine;
+use super::carry::Outcome;
+use super::wave::Lot;
+use crate::metrics::Kind;
+use crate::timers::Wake;
+
+/// What a look at the stored state makes of one INVITE.
+enum Next {
+    Done(Routed),
+    /// Store this watch, then grant the period.
+    Arm {
+        watch: Watch,
+        period: Duration,
+    },
+}
+
+impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
+    pub(super) async fn route(&self, now: UnixMillis, lot: Lot<Route>) -> Vec<(u64, Reply)> {
+        if lot.is_empty() {
+            return Vec::new();
+        }
+        self.metrics.requests(Kind::Route, lot.ids.len());
+        let ops: Vec<LookupOp> = lot.events.iter().map(|r| LookupOp { callee: r.callee.clone(), caller: r.caller.clone() }).collect();
+        let result = self.store.lookup(now, &ops).await;
+        self.note(now, &result);
+        let Ok(found) = result else { return self.failed(Kind::Route, lot.ids) };
+        let policies = self.policies();
+        let decided = join_all(lot.events.into_iter().zip(found).map(|(route, found)| self.decide(now, &policies, route, found))).await;
+
+        let mut replies = Vec::with_capacity(lot.ids.len());
+        let mut arming = Vec::new();
+        let mut watches = Vec::new();
+        for (id, decided) in lot.ids.into_iter().zip(decided) {
+            self.note(now, &decided);
+            match decided {
+                Ok(Next::Done(routed)) => replies.push((id, self.routed(routed))),
+                Ok(Next::Arm { watch, period }) => {
+                    arming.push((id, period));
+                    watches.push(watch);
+                }
+                Err(_) => replies.extend(self.failed(Kind::Route, [id])),
+            }
+        }
+        replies.extend(self.arm(now, &policies, arming, &watches).await);
+        replies
+    }
+
+    fn routed(&self, routed: Routed) -> Reply {
+        if let Routed::Offline(Offline::NotWatched(why)) = routed {
+            self.metrics.refused(why);
+        }
+        Reply::Routed(routed)
+    }
+
+    async fn decide(&self, now: UnixMillis, policies: &PolicySet, route: Route, found: Lookup) -> Result<Next, StoreError> {
+        let refusal = proof(&route, &found).err();
+        if found.callee_bindings.is_empty() {
+            return match refusal {
+                Some(why) => Ok(not_watched(why)),
+                None => self.offline(now, policies, route, found).await,
+            };
+        }
+        // Only a proven caller's call may end a watch: anybody can write a name into From.
+        let report = if refusal.is_none() { self.between(now, &route, &found).await? } else { Vec::new() };
+        Ok(Next::Done(Routed::Online { targets: targets(&found.callee_bindings), report }))
+    }
+
+    /// The watches between the two, with the fences that the call's reports will name.
+    async fn between(&self, now: UnixMillis, route: &Route, found: &Lookup) -> Result<Vec<WatchRef>, StoreError> {
+        let mut report = Vec::new();
+        if let Some(watch) = &found.watch {
+            let input = if route.period == RequestedPeriod::OptOut { Input::Cancel } else { Input::CallSeen };
+            match self.apply(now, &watch.pair, Some(watch.clone()), input).await? {
+                Outcome::Stepped(watch) | Outcome::Unchanged(watch) => report.push(WatchRef { pair: watch.pair, fence: watch.fence }),
+                _ => {}
+            }
+        }
+        report.extend(found.reverse.iter().map(|w| WatchRef { pair: w.pair.clone(), fence: w.fence }));
+        Ok(report)
+    }
+
+    /// A proven caller, and nobody at home.
+    async fn offline(&self, now: UnixMillis, policies: &PolicySet, route: Route, found: Lookup) -> Result<Next, StoreError> {
+        let Some(caller) = route.caller else { return Ok(not_watched(NotWatched::CallerNotRegistered)) };
+        let pair = Pair { callee: route.callee, caller };
+        let policy = policies.for_callee(&pair.callee);
+        let Some(period) = period::granted(policy, route.period) else {
+            if found.watch.is_some() {
+                self.apply(now, &pair, found.watch, Input::Cancel).await?;
+            }
+            return Ok(not_watched(NotWatched::OptedOut));
+        };
+        if !policy.enabled {
+            return Ok(not_watched(NotWatched::PolicyOff));
+        }
+        if found.watch.is_some() {
+            let input = Input::CalleeOffline { granted: now.after(period) };
+            if let Outcome::Stepped(watch) | Outcome::Unchanged(watch) = self.apply(now, &pair, found.watch, input).await? {
+                return Ok(Next::Done(granted(watch.deadline.since(now))));
+            }
+        }
+        if self.watches.load(Relaxed) >= policies.max_watches {
+            return Ok(not_watched(NotWatched::TotalLimit));
+        }
+        let watch = Watch {
+            pair,
+            fence: Fence(now.0),
+            state: State::Armed,
+            armed_at: now,
+            deadline: now.after(period),
+            not_before: now,
+            attempts: 0,
+            parked: false,
+            caller_flow: route.flow,
+        };
+        Ok(Next::Arm { watch, period })
+    }
+
+    /// Stores the watches before anybody hears of them (P1).
+    async fn arm(&self, now: UnixMillis, policies: &PolicySet, arming: Vec<(u64, Duration)>, watches: &[Watch]) -> Vec<(u64, Reply)> {
+        if watches.is_empty() {
+            return Vec::new();
+        }
+        let result = self.store.arm(now, watches).await;
+        self.note(now, &result);
+        let Ok(outcomes) = result else { return self.failed(Kind::Route, arming.into_iter().map(|(id, _)| id)) };
+        let mut replies = Vec::with_capacity(arming.len());
+        for (((id, period), watch), outcome) in arming.into_iter().zip(watches).zip(outcomes) {
+            let result = self.armed(now, policies, watch, &outcome, period).await;
+            self.note(now, &result);
+            match result {
+                Ok(routed) => replies.push((id, self.routed(routed))),
+                Err(_) => replies.extend(self.failed(Kind::Route, [id])),
+            }
+        }
+        replies
+    }
+
+    async fn armed(
+        &self,
+        now: UnixMillis,
+        policies: &PolicySet,
+        watch: &Watch,
+        outcome: &ArmOutcome,
+        period: Duration,
+    ) -> Result<Routed, StoreError> {
+        let policy = policies.for_callee(&watch.pair.callee);
+        if outcome.stored {
+            let over = if outcome.caller_watches > policy.max_per_caller {
+                Some(NotWatched::CallerLimit)
+            } else {
+                (outcome.callee_watches > policy.max_per_callee).then_some(NotWatched::CalleeLimit)
+            };
+            if let Some(why) = over {
+                self.store.end(now, &watch.pair, Some(watch.fence), Turn::Leave).await?;
+                return Ok(Routed::Offline(Offline::NotWatched(why)));
+            }
+            self.metrics.armed();
+            self.watches.fetch_add(1, Relaxed);
+            self.remind(now, watch.deadline, &watch.pair);
+            tracing::info!(
+                callee = watch.pair.callee.as_str(),
+                caller = watch.pair.caller.as_str(),
+                period_s = period.as_secs(),
+                "watch armed"
+            );
+        }
+        // The callee registered while the watch was being written; its REGISTER may have seen nobody waiting.
+        if !outcome.callee_bindings.is_empty() {
+            self.schedule(now, Wake::CalleeBack(watch.pair.callee.clone()));
+        }
+        Ok(Routed::Offline(Offline::Granted { period }))
+    }
+}
+
+/// P7: the caller is registered and has proven to be who From says, by digest or by calling from a flow it registered.
+fn proof(route: &Route, found: &Lookup) -> Result<(), NotWatched> {
+    if route.caller.as_ref().is_none_or(|caller| *caller == route.callee) || found.caller_bindings.is_empty() {
+        return Err(NotWatched::CallerNotRegistered);
+    }
+    let registered_flow = || found.caller_bindings.iter().any(|b| b.edge == route.edge && b.flow == route.flow);
+    if route.authenticated || registered_flow() { Ok(()) } else { Err(NotWatched::CallerNotAuthenticated) }
+}
+
+/// Where to send a request for these bindings, best first.
+pub(super) fn targets(bindings: &[Binding]) -> Vec<Target> {
+    let mut targets: Vec<Target> = bindings.iter().map(Target::from).collect();
+    targets.sort_by_key(|t| std::cmp::Reverse(t.q));
+    targets
+}
+
+fn granted(period: Duration) -> Routed {
+    Routed::Offline(Offline::Granted { period })
+}
+
+fn not_watched(why: NotWatched) -> Next {
+    Next::Done(Routed::Offline(Offline::NotWatched(why)))
+}

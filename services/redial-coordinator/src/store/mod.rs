@@ -1,0 +1,9 @@
+//! The two stores: [`memory`] for one process, [`redis`] for several. Both implement [`redial_core::WatchStore`] and pass the same
+//! conformance suite (`tests/conformance`).
+
+mod codec;
+mod keys;
+pub mod memory;
+mod registration;
+
+pub use memory::MemoryStore;

@@ -1,0 +1,262 @@
+//! The edge as a library: `Config -> build() -> Edge -> run(shutdown)`. Sockets are bound in build, so port 0 works and is known before
+//! anything runs.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
+
+use arc_swap::ArcSwap;
+use redial_core::{EdgeId, PolicySet};
+use redial_runtime::admin::{Latch, Readiness};
+use redial_runtime::shutdown;
+use redial_runtime::telemetry;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::counters::Counters;
+use crate::endpoint::EndpointConfig;
+use crate::endpoint::config::Listener;
+use crate::export;
+use crate::link::{BadUrl, BatchRules, Coordinator, Link, LinkConfig};
+use crate::metrics::Metrics;
+use crate::settings::Advertised;
+use crate::transport::bind_shared;
+use crate::users_file::UsersFile;
+use crate::worker::{self, HANDOVERS, IdleWorkers, WorkerParts};
+
+/// Default of [`Config::grace`]: over Timer B and F, 32 s (RFC 3261 section 17.1), so that every transaction can end by itself.
+pub const GRACE: Duration = Duration::from_secs(35);
+
+/// One address to listen on.
+#[derive(Clone, Debug)]
+pub struct ListenerConfig {
+    /// Port 0 takes any free port.
+    pub bind: SocketAddr,
+    /// None: what was bound.
+    pub advertised: Option<Advertised>,
+}
+
+/// A checked configuration; [`crate::settings`] makes it.
+#[derive(Debug)]
+pub struct Config {
+    pub listeners: Vec<ListenerConfig>,
+    /// Lower case.
+    pub domains: Vec<String>,
+    pub users: Option<UsersFile>,
+    pub secret: [u8; 32],
+    /// False: random, so other edges do not know it.
+    pub secret_is_shared: bool,
+    /// None: one per core.
+    pub workers: Option<u8>,
+    pub edge: EdgeId,
+    pub coordinators: Vec<Coordinator>,
+    pub rules: BatchRules,
+    pub max_requests: usize,
+    pub register_min: Duration,
+    pub register_max: Duration,
+    pub register_default: Duration,
+    pub coordinator_timeout: Duration,
+    pub max_transactions: usize,
+    pub max_known: usize,
+    pub timer_c: Duration,
+    /// How long a drain may take.
+    pub grace: Duration,
+}
+
+/// Why there is no edge.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("cannot listen on udp:{0}: {1}")]
+    Bind(SocketAddr, io::Error),
+    #[error(transparent)]
+    Coordinator(#[from] BadUrl),
+}
+
+/// Why a running edge ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("cannot start worker {0}: {1}")]
+    Start(u8, io::Error),
+    #[error("worker {0} failed: {1}")]
+    Worker(u8, String),
+}
+
+/// A bound edge that does not serve yet.
+pub struct Edge {
+    endpoint: Arc<EndpointConfig>,
+    link: Link,
+    workers: Vec<WorkerParts>,
+    users: Option<UsersFile>,
+    listening: Latch,
+    idle: Arc<IdleWorkers>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    grace: Duration,
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge").field("id", &self.endpoint.edge).field("listeners", &self.endpoint.listeners).finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Binds every socket and wires the parts. Nothing runs yet.
+    ///
+    /// # Errors
+    /// An address cannot be bound, or a coordinator's address is none.
+    pub fn build(self, telemetry: &telemetry::Metrics, readiness: &Readiness) -> Result<Edge, BuildError> {
+        let workers = self.workers.unwrap_or_else(cores);
+        let (bound, sockets) = bind_all(&self.listeners, workers)?;
+        let edge = self.edge;
+        let policies = Arc::new(ArcSwap::from_pointee(PolicySet::default()));
+        let metrics = Arc::new(Metrics::default());
+        let counters = Arc::new(Counters::default());
+        let meter = telemetry.meter("sip-edge");
+        export::register(&meter, &counters);
+        if !self.secret_is_shared {
+            tracing::info!("secret is random: several edges of one installation need a shared one (--secret-file)");
+        }
+        let endpoint = Arc::new(EndpointConfig {
+            edge: edge.clone(),
+            domains: self.domains,
+            listeners: bound,
+            secret: self.secret,
+            users: self.users.as_ref().map(UsersFile::users),
+            policies: Arc::clone(&policies),
+            metrics,
+            register_min: self.register_min,
+            register_max: self.register_max,
+            register_default: self.register_default,
+            max_transactions: self.max_transactions,
+            max_known: self.max_known,
+            coordinator_timeout: self.coordinator_timeout,
+            timer_c: self.timer_c,
+        });
+        let (link, ends) = Link::new(LinkConfig {
+            edge,
+            coordinators: self.coordinators,
+            workers: usize::from(workers),
+            rules: self.rules,
+            max_open: self.max_requests,
+            policies,
+            counters: Arc::clone(&counters),
+            attached: readiness.latch("coordinator attached"),
+            round_trip: export::round_trip(&meter),
+        })?;
+        let (idle, drain, stop) = (Arc::<IdleWorkers>::default(), CancellationToken::new(), CancellationToken::new());
+        let (others, handovers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVERS)).unzip();
+        let parts = (0..workers).zip(sockets).zip(ends).zip(handovers);
+        let workers = parts.map(|(((index, sockets), (port, inbox)), handovers)| WorkerParts {
+            index,
+            sockets,
+            config: Arc::clone(&endpoint),
+            port,
+            inbox,
+            handovers,
+            others: others.clone(),
+            counters: Arc::clone(&counters),
+            idle: Arc::clone(&idle),
+            drain: drain.clone(),
+            stop: stop.clone(),
+        });
+        let workers = workers.collect();
+        Ok(Edge {
+            endpoint,
+            link,
+            workers,
+            users: self.users,
+            listening: readiness.latch("listeners bound"),
+            idle,
+            drain,
+            stop,
+            grace: self.grace,
+        })
+    }
+}
+
+impl Edge {
+    /// What was bound and what is advertised, in the order of the configuration.
+    #[must_use]
+    pub fn listeners(&self) -> &[Listener] {
+        &self.endpoint.listeners
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &EdgeId {
+        &self.endpoint.edge
+    }
+
+    /// Serves until `shutdown`, then drains: not ready, no new dialogs, until nothing is open or the grace period is over.
+    ///
+    /// # Errors
+    /// A worker could not start or ended by itself.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        // Whoever drops this future stops the workers too.
+        let _stop = self.stop.clone().drop_guard();
+        let count = self.workers.len();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.link.run(self.stop.clone()));
+        if let Some(users) = self.users {
+            let stop = self.stop.clone();
+            tasks.spawn(async move {
+                stop.run_until_cancelled(users.follow()).await;
+            });
+        }
+        let (ended, mut ends) = mpsc::channel(count.max(1));
+        for parts in self.workers {
+            start(parts, ended.clone())?;
+        }
+        drop(ended);
+        self.listening.set(true);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            Some((index, outcome)) = ends.recv() => return Err(RunError::Worker(index, outcome.err().unwrap_or_else(|| "ended".into()))),
+        }
+        self.listening.set(false);
+        self.drain.cancel();
+        shutdown::drain("sip transactions", self.grace, self.idle.reach(count)).await;
+        self.stop.cancel();
+        while ends.recv().await.is_some() {}
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+type Ended = (u8, Result<(), String>);
+
+/// Starts a worker's thread; a panic in it is an outcome like another.
+fn start(parts: WorkerParts, ended: mpsc::Sender<Ended>) -> Result<(), RunError> {
+    let index = parts.index;
+    let thread = std::thread::Builder::new().name(format!("sip-worker-{index}"));
+    let body = move || {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker::run(parts)));
+        let outcome = match outcome {
+            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Err(_) => Err("panicked".to_owned()),
+        };
+        // Full cannot be; closed means that nobody waits any more.
+        let _ = ended.try_send((index, outcome));
+    };
+    thread.spawn(body).map(drop).map_err(|error| RunError::Start(index, error))
+}
+
+/// Listeners as bound, and each worker's sockets in their order.
+fn bind_all(listeners: &[ListenerConfig], workers: u8) -> Result<(Vec<Listener>, Vec<Vec<UdpSocket>>), BuildError> {
+    let mut bound = Vec::new();
+    let mut sockets: Vec<Vec<UdpSocket>> = (0..workers).map(|_| Vec::new()).collect();
+    for listener in listeners {
+        let failed = |error| BuildError::Bind(listener.bind, error);
+        let shared = bind_shared(listener.bind, usize::from(workers)).map_err(failed)?;
+        let address = shared.first().map_or(Ok(listener.bind), UdpSocket::local_addr).map_err(failed)?;
+        bound.push(Listener { bound: address, advertised: listener.advertised.map_or(address, |given| given.with_port_of(address)) });
+        sockets.iter_mut().zip(shared).for_each(|(worker, socket)| worker.push(socket));
+    }
+    Ok((bound, sockets))
+}
+
+fn cores() -> u8 {
+    std::thread::available_parallelism().map_or(1, |cores| u8::try_from(cores.get()).unwrap_or(u8::MAX))
+}

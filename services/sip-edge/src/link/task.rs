@@ -1,0 +1,293 @@
+//! The one owner of everything under way between workers and coordinators: select what happened, apply it, send what is due.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use opentelemetry::metrics::Histogram;
+use redial_core::link::{Downlink, Failure, Reply, Request};
+use redial_core::{PolicySet, rendezvous};
+use redial_proto::convert;
+use redial_proto::v1::EdgeFrame;
+use redial_runtime::admin::Latch;
+use redial_runtime::clock;
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc::{Receiver, Sender};
+
+use super::LinkConfig;
+use super::batch::{BatchRules, Outgoing};
+use super::pending::Pending;
+use super::router::Router;
+use crate::counters::Counters;
+
+/// What a stream has to say. The number is the replica's index.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Attached(usize, Outlet),
+    Downlink(Downlink),
+    /// So many parts of a frame could not be understood.
+    Garbled(u64),
+    Lost(usize),
+}
+
+/// Where an attached replica takes requests.
+#[derive(Debug)]
+pub(super) enum Outlet {
+    Grpc(Sender<EdgeFrame>),
+    Local(Sender<Vec<Request>>),
+}
+
+#[derive(Debug, Default)]
+struct Replica {
+    /// None while detached.
+    outlet: Option<Outlet>,
+    outgoing: Outgoing,
+}
+
+#[derive(Debug)]
+pub(super) struct LinkTask {
+    names: Vec<String>,
+    replicas: Vec<Replica>,
+    submitted: Receiver<Vec<Request>>,
+    router: Router,
+    pending: Pending,
+    /// Requests whose stream was lost while no other replica was attached, in order of submission.
+    orphans: VecDeque<Request>,
+    next_frame: u64,
+    rules: BatchRules,
+    policies: Arc<ArcSwap<PolicySet>>,
+    counters: Arc<Counters>,
+    attached: Latch,
+    round_trip: Histogram<f64>,
+}
+
+impl LinkTask {
+    pub(super) fn new(names: Vec<String>, submitted: Receiver<Vec<Request>>, router: Router, config: &LinkConfig) -> Self {
+        Self {
+            replicas: names.iter().map(|_| Replica::default()).collect(),
+            names,
+            submitted,
+            router,
+            pending: Pending::new(clock::instant()),
+            orphans: VecDeque::new(),
+            next_frame: 0,
+            rules: config.rules,
+            policies: Arc::clone(&config.policies),
+            counters: Arc::clone(&config.counters),
+            attached: config.attached.clone(),
+            round_trip: config.round_trip.clone(),
+        }
+    }
+
+    /// Runs until every worker has dropped its port.
+    pub(super) async fn run(mut self, mut heard: Receiver<Heard>) {
+        let sleep = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(sleep);
+        loop {
+            let now = clock::instant();
+            let wake = self.turn(now);
+            if let Some(wake) = wake {
+                sleep.as_mut().reset(wake.into());
+            }
+            tokio::select! {
+                Some(event) = heard.recv() => {
+                    let now = clock::instant();
+                    self.hear(now, event);
+                    while let Ok(event) = heard.try_recv() {
+                        self.hear(now, event);
+                    }
+                }
+                requests = self.submitted.recv() => {
+                    let Some(requests) = requests else { return };
+                    let now = clock::instant();
+                    self.submit_all(now, requests);
+                    while let Ok(requests) = self.submitted.try_recv() {
+                        self.submit_all(now, requests);
+                    }
+                }
+                () = &mut sleep, if wake.is_some() => {}
+            }
+        }
+    }
+
+    /// Gives up what is late, sends what is due, hands replies to the workers; returns when to come again.
+    fn turn(&mut self, now: Instant) -> Option<Instant> {
+        self.expire(now);
+        self.depart(now);
+        self.router.flush();
+        let departures = self.replicas.iter().filter(|replica| replica.outlet.is_some());
+        let departure = departures.filter_map(|replica| replica.outgoing.next_departure(now, &self.rules)).min();
+        [departure, self.pending.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn submit_all(&mut self, now: Instant, requests: Vec<Request>) {
+        for request in requests {
+            match self.replica_for(&request) {
+                Some(replica) => {
+                    self.pending.insert(now, request.id, request.timeout, replica);
+                    self.replicas[replica].outgoing.push(request);
+                }
+                None => {
+                    self.counters.requests_unattached.add(1);
+                    self.router.reply(request.id, Reply::Failed(Failure::StoreUnavailable));
+                }
+            }
+        }
+    }
+
+    fn replica_for(&self, request: &Request) -> Option<usize> {
+        rendezvous::pick(request.event.key(), &self.names, |i| self.replicas[i].outlet.is_some())
+    }
+
+    fn hear(&mut self, now: Instant, event: Heard) {
+        match event {
+            Heard::Attached(replica, outlet) => {
+                self.replicas[replica].outlet = Some(outlet);
+                self.count_attached();
+                for request in std::mem::take(&mut self.orphans) {
+                    self.give_again(request);
+                }
+            }
+            Heard::Downlink(downlink) => self.downlink(now, downlink),
+            Heard::Garbled(parts) => self.counters.downlink_errors.add(parts),
+            Heard::Lost(replica) => self.lose(replica),
+        }
+    }
+
+    fn downlink(&mut self, now: Instant, downlink: Downlink) {
+        if let Some(policies) = downlink.policies {
+            self.policies.store(policies);
+        }
+        for (id, reply) in downlink.replies {
+            let Some(entry) = self.pending.remove(id) else {
+                self.counters.replies_late.add(1);
+                continue;
+            };
+            self.round_trip.record(now.saturating_duration_since(entry.submitted).as_secs_f64(), &[]);
+            self.settle(entry.replica, entry.frame);
+            self.router.reply(id, reply);
+        }
+        for order in downlink.orders {
+            self.router.order(order);
+        }
+    }
+
+    fn settle(&mut self, replica: Option<usize>, frame: Option<u64>) {
+        if let (Some(replica), Some(frame)) = (replica, frame) {
+            self.replicas[replica].outgoing.settle(frame);
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let expired = self.pending.expire(now);
+        if expired.is_empty() {
+            return;
+        }
+        for (id, entry) in expired {
+            self.counters.requests_timed_out.add(1);
+            self.settle(entry.replica, entry.frame);
+            self.router.reply(id, Reply::Failed(Failure::Timeout));
+        }
+        let pending = &self.pending;
+        self.orphans.retain(|request| pending.contains(request.id));
+    }
+
+    /// What the lost replica had goes to the next one, in the old order, or waits for one until its deadline.
+    fn lose(&mut self, replica: usize) {
+        self.counters.streams_lost.add(1);
+        self.replicas[replica].outlet = None;
+        self.count_attached();
+        let waiting = self.replicas[replica].outgoing.reset();
+        let mut waiting: FxHashMap<u64, Request> = waiting.into_iter().map(|request| (request.id, request)).collect();
+        for id in self.pending.ids_of(replica) {
+            let Some(entry) = self.pending.find(id) else { continue };
+            let again = match entry.frame.take() {
+                Some(_) => entry.copy.take(),
+                None => waiting.remove(&id),
+            };
+            match again {
+                Some(request) => self.give_again(request),
+                None => {
+                    self.pending.remove(id);
+                    self.router.reply(id, Reply::Failed(Failure::StoreUnavailable));
+                }
+            }
+        }
+    }
+
+    fn give_again(&mut self, request: Request) {
+        let replica = self.replica_for(&request);
+        let Some(entry) = self.pending.find(request.id) else { return };
+        entry.replica = replica;
+        match replica {
+            Some(replica) => {
+                self.counters.requests_resent.add(1);
+                self.replicas[replica].outgoing.push(request);
+            }
+            None => self.orphans.push_back(request),
+        }
+    }
+
+    fn depart(&mut self, now: Instant) {
+        for replica in &mut self.replicas {
+            let Some(outlet) = &replica.outlet else { continue };
+            while replica.outgoing.next_departure(now, &self.rules).is_some_and(|at| at <= now) {
+                let pending = &self.pending;
+                let requests = replica.outgoing.take(|request| pending.contains(request.id));
+                if requests.is_empty() {
+                    continue;
+                }
+                let (number, count) = (self.next_frame, requests.len());
+                match outlet.send(now, number, requests, &mut self.pending) {
+                    Ok(()) => {
+                        self.next_frame += 1;
+                        replica.outgoing.left(now, number, count);
+                        self.counters.frames_sent.add(1);
+                        self.counters.requests_sent.add(count as u64);
+                    }
+                    Err(requests) => {
+                        replica.outgoing.put_back(requests);
+                        replica.outgoing.wait(now);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn count_attached(&self) {
+        let attached = self.replicas.iter().filter(|replica| replica.outlet.is_some()).count();
+        self.counters.coordinators_attached.set(attached as u64);
+        self.attached.set(attached > 0);
+    }
+}
+
+impl Outlet {
+    /// Sends one frame and notes in `pending` what it holds; gives the requests back when there is no room.
+    fn send(&self, now: Instant, number: u64, mut requests: Vec<Request>, pending: &mut Pending) -> Result<(), Vec<Request>> {
+        match self {
+            Self::Grpc(frames) => {
+                let Ok(permit) = frames.try_reserve() else { return Err(requests) };
+                for request in &mut requests {
+                    let Some(entry) = pending.find(request.id) else { continue };
+                    entry.frame = Some(number);
+                    entry.copy = request.event.is_idempotent().then(|| request.clone());
+                    // A coordinator counts from when the frame arrives.
+                    request.timeout = entry.deadline.saturating_duration_since(now);
+                }
+                permit.send(convert::batch(requests));
+            }
+            Self::Local(channel) => {
+                let Ok(permit) = channel.try_reserve() else { return Err(requests) };
+                for request in &requests {
+                    if let Some(entry) = pending.find(request.id) {
+                        entry.frame = Some(number);
+                    }
+                }
+                permit.send(requests);
+            }
+        }
+        Ok(())
+    }
+}

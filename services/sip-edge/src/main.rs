@@ -1,0 +1,70 @@
+//! The `sip-edge` binary.
+
+use std::process::ExitCode;
+
+use clap::Command;
+use redial_runtime::admin::{Admin, Readiness};
+use redial_runtime::settings::{self, Stop};
+use redial_runtime::{shutdown, telemetry};
+use sip_edge::settings::EdgeSettings;
+
+/// EX_UNAVAILABLE and EX_SOFTWARE of sysexits.h.
+const EXIT_UNAVAILABLE: u8 = 69;
+const EXIT_SOFTWARE: u8 = 70;
+
+fn main() -> ExitCode {
+    let about = Command::new("sip-edge")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("SIP registrar and proxy that remembers calls to phones that are away, together with redial-coordinator");
+    let settings: EdgeSettings = match settings::read(about) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    telemetry::init_logs(&settings.logs);
+    // Workers have threads of their own; this one carries the link, admin and signals.
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(serve(settings)),
+        Err(error) => failed(EXIT_SOFTWARE, "no runtime", &error),
+    }
+}
+
+async fn serve(settings: EdgeSettings) -> ExitCode {
+    let admin = settings.admin;
+    let config = match settings.config() {
+        Ok(config) => config,
+        Err(problems) => return Stop::Problems(problems).report(),
+    };
+    let readiness = Readiness::default();
+    let metrics = match telemetry::Metrics::new() {
+        Ok(metrics) => metrics,
+        Err(error) => return failed(EXIT_SOFTWARE, "no metrics", &error),
+    };
+    let edge = match config.build(&metrics, &readiness) {
+        Ok(edge) => edge,
+        Err(error) => return failed(EXIT_UNAVAILABLE, "not started", &error),
+    };
+    let admin = match Admin::bind(admin, readiness, metrics.clone()) {
+        Ok(admin) => admin,
+        Err(error) => return failed(EXIT_UNAVAILABLE, "admin address not bound", &error),
+    };
+    let signals = match shutdown::on_signals() {
+        Ok(signals) => signals,
+        Err(error) => return failed(EXIT_SOFTWARE, "no signal handlers", &error),
+    };
+    for listener in edge.listeners() {
+        tracing::info!(edge = edge.id().as_str(), udp = %listener.bound, advertised = %listener.advertised, "listening");
+    }
+    tracing::info!(admin = %admin.local_addr(), "admin http");
+    tokio::spawn(admin.serve(tokio_util::sync::CancellationToken::new()));
+    let outcome = edge.run(signals).await;
+    metrics.flush();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(EXIT_SOFTWARE, "ended", &error),
+    }
+}
+
+fn failed(code: u8, what: &str, error: &dyn std::error::Error) -> ExitCode {
+    tracing::error!(%error, "{what}");
+    ExitCode::from(code)
+}

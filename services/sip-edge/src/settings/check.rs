@@ -1,0 +1,172 @@
+//! From settings to a configuration: what one setting says about another.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use redial_core::EdgeId;
+use redial_runtime::settings::Problem;
+
+use super::{EdgeSettings, SipSettings};
+use crate::app::{Config, ListenerConfig};
+use crate::link::{BatchRules, Coordinator};
+use crate::secret;
+use crate::users_file::UsersFile;
+
+/// Readiness bits of a worker's listeners are kept in one word.
+const LISTENERS: usize = 64;
+/// RFC 3261 section 16.6 step 11.
+const TIMER_C_OVER: Duration = Duration::from_secs(180);
+
+impl EdgeSettings {
+    /// The configuration of an edge that talks to remote coordinators.
+    ///
+    /// # Errors
+    /// Every problem there is.
+    pub fn config(self) -> Result<Config, Vec<Problem>> {
+        let coordinators = self.coordinator.into_iter().map(Coordinator::Url).collect();
+        let mut config = self.sip.config(coordinators)?;
+        config.grace = self.grace;
+        Ok(config)
+    }
+}
+
+impl SipSettings {
+    /// The configuration of an edge with these coordinators. Reads the users and secret files.
+    ///
+    /// # Errors
+    /// Every problem there is.
+    pub fn config(self, coordinators: Vec<Coordinator>) -> Result<Config, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let listeners = self.listeners(&mut problems);
+        let domains = self.domains(&mut problems);
+        self.times(&mut problems);
+        if !self.open && self.users.is_none() && self.listen.iter().any(|listen| !listen.0.ip().is_loopback()) {
+            let text = "without a users file only loopback is served, because anybody could register anything; give --users FILE, or --open to serve anybody";
+            problems.push(Problem::new("users", text));
+        }
+        if self.edge_id.as_ref().is_some_and(|name| name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic())) {
+            problems.push(Problem::new("edge-id", "must be visible ASCII without spaces"));
+        }
+        let users = self.users.as_ref().and_then(|path| {
+            UsersFile::open(path).map_err(|error| problems.push(Problem::new("users", format!("{}: {error}", path.display())))).ok()
+        });
+        let secret = match &self.secret_file {
+            Some(path) => secret::from_file(path).map_err(|error| format!("{}: {error}", path.display())),
+            None => secret::random().map_err(|error| format!("no random bytes: {error}")),
+        };
+        let secret = secret.map_err(|text| problems.push(Problem::new("secret-file", text))).ok();
+        let edge = self.edge();
+        match secret {
+            Some(secret) if problems.is_empty() => Ok(Config {
+                listeners,
+                domains,
+                users,
+                secret,
+                secret_is_shared: self.secret_file.is_some(),
+                workers: self.workers,
+                edge,
+                coordinators,
+                rules: BatchRules { linger: self.batch_linger, ..BatchRules::default() },
+                max_requests: self.max_requests as usize,
+                register_min: self.register_min,
+                register_max: self.register_max,
+                register_default: self.register_default,
+                coordinator_timeout: self.coordinator_timeout,
+                max_transactions: self.max_transactions as usize,
+                max_known: self.max_known as usize,
+                timer_c: self.timer_c,
+                grace: crate::app::GRACE,
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// The name of this edge. Without a given one, host name and first port: unique and, unlike a process id, the same after a restart,
+    /// so that bindings which came by this edge are still reached. Port 0 has only the process id.
+    #[must_use]
+    pub fn edge(&self) -> EdgeId {
+        if let Some(name) = &self.edge_id {
+            return EdgeId::new(name.as_str());
+        }
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = if host.trim().is_empty() { "edge" } else { host.trim() };
+        match self.listen.first().map_or(0, |listen| listen.0.port()) {
+            0 => EdgeId::new(format!("{host}-{}", std::process::id())),
+            port => EdgeId::new(format!("{host}:{port}")),
+        }
+    }
+
+    fn listeners(&self, problems: &mut Vec<Problem>) -> Vec<ListenerConfig> {
+        let (listen, advertise) = (&self.listen, &self.advertise);
+        let mut problem = |text: String| problems.push(Problem::new("advertise", text));
+        if advertise.len() > 1 && advertise.len() != listen.len() {
+            problem(format!("{} addresses for {} listeners; give one for all or one for each", advertise.len(), listen.len()));
+            return Vec::new();
+        }
+        if let ([super::Advertised::Full(addr)], true) = (advertise.as_slice(), listen.len() > 1) {
+            problem(format!("{addr} has a port but there are {} listeners; leave the port out or give one address for each", listen.len()));
+        }
+        let mut listeners = Vec::new();
+        for (i, listen) in listen.iter().enumerate() {
+            let advertised = if advertise.len() == 1 { advertise.first() } else { advertise.get(i) };
+            match advertised {
+                None if listen.0.ip().is_unspecified() => {
+                    problem(format!("udp:{} listens on every address; say which one phones reach", listen.0));
+                }
+                Some(given) if given.ip().is_unspecified() => problem(format!("phones cannot reach {}", given.ip())),
+                Some(given) if given.ip().is_ipv4() != listen.0.is_ipv4() => {
+                    problem(format!("{} is of another IP version than udp:{}", given.ip(), listen.0));
+                }
+                _ => {}
+            }
+            listeners.push(ListenerConfig { bind: listen.0, advertised: advertised.copied() });
+        }
+        self.doubled(problems);
+        listeners
+    }
+
+    fn doubled(&self, problems: &mut Vec<Problem>) {
+        let addresses: Vec<SocketAddr> = self.listen.iter().map(|listen| listen.0).collect();
+        for (i, address) in addresses.iter().enumerate() {
+            if address.port() != 0 && addresses[..i].contains(address) {
+                problems.push(Problem::new("listen", format!("udp:{address} is given twice")));
+            }
+        }
+        if addresses.len() > LISTENERS {
+            problems.push(Problem::new("listen", format!("{} listeners; at most {LISTENERS} are served", addresses.len())));
+        }
+    }
+
+    fn domains(&self, problems: &mut Vec<Problem>) -> Vec<String> {
+        if self.domain.is_empty() {
+            problems.push(Problem::new("domain", "at least one is required: --domain or REDIAL_DOMAIN"));
+        }
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+        for domain in self.domain.iter().filter(|domain| domain.is_empty() || !domain.bytes().all(allowed)) {
+            problems.push(Problem::new("domain", format!("`{domain}` is no host name or IP address")));
+        }
+        self.domain.iter().map(|domain| domain.trim_end_matches('.').to_ascii_lowercase()).collect()
+    }
+
+    fn times(&self, problems: &mut Vec<Problem>) {
+        let mut problem = |key: &str, text: &str| problems.push(Problem::new(key, text));
+        if self.register_min > self.register_max {
+            problem("register-min", "is longer than register-max");
+        }
+        if !(self.register_min..=self.register_max).contains(&self.register_default) && self.register_min <= self.register_max {
+            problem("register-default", "is not between register-min and register-max");
+        }
+        if self.register_max > Duration::from_secs(u64::from(u32::MAX)) {
+            problem("register-max", "is longer than an Expires header can say");
+        }
+        if self.coordinator_timeout.is_zero() {
+            problem("coordinator-timeout", "must be longer than 0s");
+        }
+        if self.batch_linger >= self.coordinator_timeout && !self.coordinator_timeout.is_zero() {
+            problem("batch-linger", "must be shorter than coordinator-timeout");
+        }
+        if self.timer_c <= TIMER_C_OVER {
+            problem("timer-c", "must be longer than 3 minutes");
+        }
+    }
+}

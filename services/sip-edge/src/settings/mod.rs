@@ -1,0 +1,95 @@
+//! What an edge can be told, and the checks between settings.
+
+mod address;
+mod check;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use redial_runtime::settings::duration;
+use redial_runtime::telemetry::LogSettings;
+
+pub use address::{Advertised, ListenAddr};
+
+/// Settings of the `sip-edge` binary.
+#[derive(Clone, Debug, Args)]
+pub struct EdgeSettings {
+    #[command(flatten)]
+    pub sip: SipSettings,
+    /// Coordinator replica, as http://HOST:PORT; repeatable. All edges must spell the same replica alike
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070", value_parser = coordinator)]
+    pub coordinator: Vec<String>,
+    /// Address of the admin HTTP server with /live, /ready and /metrics
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub admin: SocketAddr,
+    /// How long to wait for open transactions after SIGTERM; over 32 s lets every SIP transaction end by itself
+    #[arg(long, value_name = "TIME", default_value = "35s", value_parser = duration)]
+    pub grace: Duration,
+    #[command(flatten)]
+    pub logs: LogSettings,
+}
+
+/// Settings of an edge in whatever process it runs.
+#[derive(Clone, Debug, Args)]
+pub struct SipSettings {
+    /// Where to take SIP, as udp:ADDRESS:PORT; repeatable
+    #[arg(long, value_name = "udp:ADDR", default_value = "udp:127.0.0.1:5060")]
+    pub listen: Vec<ListenAddr>,
+    /// Address that phones reach, for Via and Record-Route: one for all listeners or one for each in their order [default: the listener's own]
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Vec<Advertised>,
+    /// Domain that is served; repeatable, at least one
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Vec<String>,
+    /// Users file in htdigest form (user:realm:hash), read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub users: Option<PathBuf>,
+    /// Serve anybody on any address without a users file
+    #[arg(long)]
+    pub open: bool,
+    /// Worker threads, 1 to 255 [default: number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub workers: Option<u8>,
+    /// Name of this edge, unique among all and best the same after a restart [default: host name and first port]
+    #[arg(long, value_name = "NAME")]
+    pub edge_id: Option<String>,
+    /// File with the secret (32 bytes or more) that all edges share [default: random, for this process alone]
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Shortest registration; less is answered 423
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub register_min: Duration,
+    /// Longest registration; more is cut
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub register_max: Duration,
+    /// Registration for a phone that asks for none
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    pub register_default: Duration,
+    /// How long a coordinator may take before a request to it fails
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
+    pub coordinator_timeout: Duration,
+    /// Under load, frames to a coordinator leave at most this often; a lone request never waits
+    #[arg(long, value_name = "TIME", default_value = "4ms", value_parser = duration)]
+    pub batch_linger: Duration,
+    /// Requests to coordinators that may be open at once; more fail at once
+    #[arg(long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_requests: u32,
+    /// Transactions that one worker holds; new ones beyond are answered 503
+    #[arg(long, value_name = "N", default_value_t = 65536, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_transactions: u32,
+    /// Addresses-of-record whose bindings one worker remembers for when the store is away
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub max_known: u32,
+    /// Timer C: how long a forwarded INVITE may ring, over 3 min (RFC 3261 section 16.6)
+    #[arg(long, value_name = "TIME", default_value = "185s", value_parser = duration)]
+    pub timer_c: Duration,
+}
+
+fn coordinator(text: &str) -> Result<String, String> {
+    crate::link::check_url(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

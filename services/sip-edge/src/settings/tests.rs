@@ -1,0 +1,69 @@
+use clap::Command;
+use redial_runtime::settings::{Problem, Sources, Stop, read_from};
+
+use super::*;
+
+fn settings(args: &[&str]) -> Result<EdgeSettings, Stop> {
+    let sources = Sources { args: args.iter().map(Into::into).collect(), ..Sources::default() };
+    read_from(Command::new("sip-edge"), &sources)
+}
+
+fn problems(args: &[&str]) -> Vec<Problem> {
+    settings(args).unwrap().config().unwrap_err()
+}
+
+fn keys(problems: &[Problem]) -> Vec<&str> {
+    problems.iter().map(|problem| problem.key.as_str()).collect()
+}
+
+#[test]
+fn loopback_is_served_without_users() {
+    let config = settings(&["--domain=Example.COM", "--listen=udp:127.0.0.1:0", "--listen=udp:[::1]:0"]).unwrap().config().unwrap();
+    assert_eq!(config.domains, ["example.com"]);
+    assert_eq!(config.listeners.len(), 2);
+    assert!(!config.secret_is_shared);
+}
+
+#[test]
+fn other_addresses_need_users_or_open() {
+    let args = ["--domain=example.com", "--listen=udp:192.0.2.1:5060"];
+    assert_eq!(keys(&problems(&args)), ["users"]);
+    assert!(settings(&[&args[..], &["--open"]].concat()).unwrap().config().is_ok());
+}
+
+#[test]
+fn a_listener_on_every_address_needs_to_be_told_which_phones_reach() {
+    let args = ["--domain=example.com", "--listen=udp:0.0.0.0:5060", "--open"];
+    assert_eq!(keys(&problems(&args)), ["advertise"]);
+    let config = settings(&[&args[..], &["--advertise=192.0.2.1"]].concat()).unwrap().config().unwrap();
+    let listener = &config.listeners[0];
+    assert_eq!(listener.advertised.unwrap().with_port_of("0.0.0.0:5062".parse().unwrap()), "192.0.2.1:5062".parse().unwrap());
+    assert_eq!(keys(&problems(&[&args[..], &["--advertise=2001:db8::1"]].concat())), ["advertise"]);
+}
+
+#[test]
+fn every_problem_is_named() {
+    let found = problems(&[
+        "--listen=udp:192.0.2.1:5060",
+        "--listen=udp:192.0.2.1:5060",
+        "--advertise=192.0.2.1:5060",
+        "--register-min=2h",
+        "--register-max=1h",
+        "--timer-c=1m",
+        "--edge-id=a b",
+        "--batch-linger=5s",
+        "--secret-file=/nonexistent",
+    ]);
+    let expected = ["advertise", "listen", "domain", "register-min", "batch-linger", "timer-c", "users", "edge-id", "secret-file"];
+    assert_eq!(keys(&found), expected, "{found:?}");
+}
+
+#[test]
+fn unserved_transports_and_bad_addresses_are_refused() {
+    let Err(Stop::Problems(found)) =
+        settings(&["--listen=tcp:127.0.0.1:5060", "--listen=udp:here", "--coordinator=ftp://x", "--workers=0"])
+    else {
+        panic!("accepted");
+    };
+    assert_eq!(keys(&found), ["coordinator", "listen", "listen", "workers"], "{found:?}");
+}

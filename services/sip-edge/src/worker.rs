@@ -1,0 +1,259 @@
+//! One loop per core. It owns one endpoint and one socket per listener; nothing in it is shared but counters.
+//!
+//! A turn: wait until anything is ready, read both clocks once, feed the endpoint what came (each source bounded, so none starves the
+//! others), then carry out its outbox.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::UdpSocket as StdSocket;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use redial_core::link::{Failure, Order, Reply};
+use redial_runtime::clock;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::counters::Counters;
+use crate::endpoint::{Endpoint, EndpointConfig, Now, Outbox, Peer};
+use crate::link::{LinkPort, WorkerInbox};
+use crate::transport::{Received, UdpListener};
+
+/// Datagrams that wait for one worker from the others.
+pub(crate) const HANDOVERS: usize = 4096;
+/// Most items taken from one queue in one turn.
+const TURN: usize = 256;
+
+/// A datagram that came to one worker and belongs to another one's transaction.
+pub(crate) type Handover = (Peer, Vec<u8>);
+
+/// When every worker has nothing left to do, a drain is over.
+#[derive(Debug, Default)]
+pub(crate) struct IdleWorkers {
+    idle: AtomicUsize,
+    changed: Notify,
+}
+
+impl IdleWorkers {
+    /// Waits until `all` workers are idle at once.
+    pub(crate) async fn reach(&self, all: usize) {
+        loop {
+            let changed = self.changed.notified();
+            if self.idle.load(Ordering::Acquire) >= all {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn add(&self) {
+        self.idle.fetch_add(1, Ordering::AcqRel);
+        self.changed.notify_waiters();
+    }
+
+    fn remove(&self) {
+        self.idle.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Everything a worker is given before its thread starts.
+#[derive(Debug)]
+pub(crate) struct WorkerParts {
+    pub index: u8,
+    /// One per listener, in the order of the configuration.
+    pub sockets: Vec<StdSocket>,
+    pub config: Arc<EndpointConfig>,
+    pub port: LinkPort,
+    pub inbox: WorkerInbox,
+    pub handovers: Receiver<Handover>,
+    /// To every worker's `handovers`, this one's included.
+    pub others: Vec<Sender<Handover>>,
+    pub counters: Arc<Counters>,
+    pub idle: Arc<IdleWorkers>,
+    pub drain: CancellationToken,
+    pub stop: CancellationToken,
+}
+
+/// Runs a worker on this thread until it is stopped.
+///
+/// # Errors
+/// When its runtime cannot be built or a socket cannot be registered.
+pub(crate) fn run(parts: WorkerParts) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move { Worker::new(parts)?.run().await })
+}
+
+struct Worker {
+    index: u8,
+    listeners: Vec<UdpListener>,
+    endpoint: Endpoint,
+    port: LinkPort,
+    inbox: WorkerInbox,
+    handovers: Receiver<Handover>,
+    others: Vec<Sender<Handover>>,
+    counters: Arc<Counters>,
+    idle: Arc<IdleWorkers>,
+    /// Counted in `idle`.
+    reported_idle: bool,
+    draining: bool,
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    timer: Pin<Box<Sleep>>,
+    /// What `timer` will fire at; None when it has fired.
+    armed: Option<Instant>,
+    out: Outbox,
+    received: Received,
+    ready: Ready,
+}
+
+/// What the last wait found. Buffers are reused.
+#[derive(Debug, Default)]
+struct Ready {
+    stop: bool,
+    drain: bool,
+    timer: bool,
+    /// Bit per listener.
+    readable: u64,
+    writable: u64,
+    replies: Vec<Vec<(u64, Reply)>>,
+    orders: Vec<Order>,
+    handovers: Vec<Handover>,
+}
+
+impl Worker {
+    fn new(parts: WorkerParts) -> io::Result<Self> {
+        Ok(Self {
+            index: parts.index,
+            listeners: parts.sockets.into_iter().map(UdpListener::new).collect::<io::Result<_>>()?,
+            endpoint: Endpoint::new(parts.config, parts.index),
+            port: parts.port,
+            inbox: parts.inbox,
+            handovers: parts.handovers,
+            others: parts.others,
+            counters: parts.counters,
+            idle: parts.idle,
+            reported_idle: false,
+            draining: false,
+            drain: Box::pin(parts.drain.cancelled_owned()),
+            stop: Box::pin(parts.stop.cancelled_owned()),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            armed: None,
+            out: Outbox::default(),
+            received: Received::default(),
+            ready: Ready::default(),
+        })
+    }
+
+    async fn run(mut self) -> io::Result<()> {
+        loop {
+            poll_fn(|cx| self.poll_ready(cx)).await;
+            if self.ready.stop {
+                return Ok(());
+            }
+            let now = clock::now();
+            let now = Now { instant: now.instant, unix: now.unix };
+            self.feed(now);
+            self.carry_out(now);
+            self.arm_timer();
+            self.report_idle();
+        }
+    }
+
+    /// Gathers everything that is ready, so that one wake-up serves all sources.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let ready = &mut self.ready;
+        ready.stop = self.stop.as_mut().poll(cx).is_ready();
+        ready.drain = !self.draining && self.drain.as_mut().poll(cx).is_ready();
+        ready.timer = self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready();
+        if ready.timer {
+            self.armed = None;
+        }
+        ready.readable = 0;
+        ready.writable = 0;
+        for (i, listener) in self.listeners.iter().enumerate() {
+            ready.readable |= u64::from(listener.poll_readable(cx).is_ready()) << i;
+            ready.writable |= u64::from(listener.poll_backlog(cx).is_ready()) << i;
+        }
+        let mut any = ready.stop || ready.drain || ready.timer || ready.readable | ready.writable != 0;
+        any |= matches!(self.inbox.replies.poll_recv_many(cx, &mut ready.replies, TURN), Poll::Ready(n) if n > 0);
+        any |= matches!(self.inbox.orders.poll_recv_many(cx, &mut ready.orders, TURN), Poll::Ready(n) if n > 0);
+        any |= matches!(self.handovers.poll_recv_many(cx, &mut ready.handovers, TURN), Poll::Ready(n) if n > 0);
+        if any { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn feed(&mut self, now: Now) {
+        if self.ready.drain {
+            self.draining = true;
+            self.endpoint.drain();
+        }
+        for replies in self.ready.replies.drain(..) {
+            self.port.taken(replies.len());
+            for (id, reply) in replies {
+                self.endpoint.on_reply(now, id, reply, &mut self.out);
+            }
+        }
+        for order in self.ready.orders.drain(..) {
+            self.endpoint.on_order(now, order, &mut self.out);
+        }
+        for (from, bytes) in self.ready.handovers.drain(..) {
+            self.endpoint.on_datagram(now, from, &bytes, &mut self.out);
+        }
+        for (i, listener) in self.listeners.iter().enumerate().filter(|(i, _)| self.ready.readable >> i & 1 == 1) {
+            listener.receive(&mut self.received, &self.counters);
+            for (addr, bytes) in self.received.datagrams() {
+                self.endpoint.on_datagram(now, Peer { listener: i as u8, addr }, bytes, &mut self.out);
+            }
+        }
+        if self.endpoint.next_timer().is_some_and(|at| at <= now.instant) {
+            self.endpoint.on_timer(now, &mut self.out);
+        }
+    }
+
+    fn carry_out(&mut self, now: Now) {
+        self.port.submit(&mut self.out.requests);
+        // The link takes no more: the endpoint hears at once. What that makes it ask waits for the next turn.
+        let refused = std::mem::take(&mut self.out.requests);
+        for request in refused {
+            self.endpoint.on_reply(now, request.id, Reply::Failed(Failure::Overloaded), &mut self.out);
+        }
+        for (i, listener) in self.listeners.iter_mut().enumerate() {
+            if self.ready.writable >> i & 1 == 1 {
+                listener.flush(&self.counters);
+            }
+            let buffer = &self.out.buffer;
+            let mine = self.out.transmits.iter().filter(|transmit| usize::from(transmit.to.listener) == i);
+            listener.send(mine.filter_map(|t| Some((t.to.addr, buffer.get(t.bytes.clone())?))), &self.counters);
+        }
+        for (worker, from, bytes) in self.out.handover.drain(..) {
+            let to = self.others.get(usize::from(worker)).filter(|_| worker != self.index);
+            if to.is_none_or(|queue| queue.try_send((from, bytes)).is_err()) {
+                self.counters.handovers_dropped.add(1);
+            }
+        }
+        let waiting = std::mem::take(&mut self.out.requests);
+        self.out.clear();
+        self.out.requests = waiting;
+    }
+
+    /// A timer that moved back is left armed: an early wake-up costs less than arming on every turn.
+    fn arm_timer(&mut self) {
+        let Some(at) = self.endpoint.next_timer() else { return };
+        if self.armed.is_none_or(|armed| at < armed) {
+            self.timer.as_mut().reset(at.into());
+            self.armed = Some(at);
+        }
+    }
+
+    fn report_idle(&mut self) {
+        let idle = self.draining && self.endpoint.is_idle() && self.listeners.iter().all(UdpListener::is_flushed);
+        if idle != self.reported_idle {
+            self.reported_idle = idle;
+            if idle { self.idle.add() } else { self.idle.remove() }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Edges, coordinators and one Redis.
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::wait::PATIENCE;
+use crate::{Coordinator, Edge, Policy, Redis, until};
+
+/// The clustered deployment on one machine.
+#[derive(Debug)]
+pub struct Cluster {
+    pub redis: Redis,
+    pub coordinators: Vec<Coordinator>,
+    pub edges: Vec<Edge>,
+}
+
+impl Cluster {
+    /// Every edge is attached to every coordinator.
+    /// # Errors
+    /// When a part does not become ready.
+    pub fn start(coordinators: usize, edges: usize, policy: &Policy) -> Result<Self> {
+        Self::on(Redis::start()?, coordinators, edges, policy)
+    }
+
+    /// On a Redis of the test's own making.
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn on(redis: Redis, coordinators: usize, edges: usize, policy: &Policy) -> Result<Self> {
+        let coordinators = (0..coordinators).map(|_| Coordinator::start(&redis, policy, &[])).collect::<Result<Vec<_>>>()?;
+        let edges = (0..edges).map(|_| Edge::start(&coordinators.iter().collect::<Vec<_>>(), &[])).collect::<Result<_>>()?;
+        Ok(Self { redis, coordinators, edges })
+    }
+
+    /// Sum over all coordinators that answer.
+    #[must_use]
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.coordinators.iter().filter_map(|c| c.service.metrics().ok()).map(|m| m.sum(name, labels)).sum()
+    }
+
+    /// # Errors
+    /// When that many watches do not end for that reason, or more do.
+    pub fn wait_ended(&self, reason: &str, count: u32) -> Result<()> {
+        let ended = || self.sum("redial_watches_ended_total", &[("reason", reason)]);
+        until(&format!("{count} watches {reason}"), PATIENCE, || Ok((ended() >= f64::from(count)).then_some(())))?;
+        ensure!(ended() == f64::from(count), "{} watches {reason}, not {count}", ended());
+        Ok(())
+    }
+
+    /// Recalls ordered by the coordinators that answer.
+    #[must_use]
+    pub fn recalls(&self) -> f64 {
+        self.sum("redial_recalls_total", &[("result", "ordered")])
+    }
+
+    /// # Errors
+    /// When watches leave anything behind in Redis: a record, a queue, a due entry, a turn.
+    pub fn wait_no_watch_keys(&self) -> Result<()> {
+        let left = || self.redis.watch_keys();
+        until("no key of a watch in Redis", PATIENCE, || Ok(left()?.is_empty().then_some(())))
+            .with_context(|| format!("left: {:?}", left()))
+    }
+}

@@ -1,0 +1,104 @@
+//! Calls that a phone makes.
+
+use anyhow::{Result, ensure};
+use sip_core::message::Header;
+
+use super::{Phone, Received, text};
+
+/// A call of ours: as INVITE, and as dialog once it is answered.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub id: String,
+    pub peer: String,
+    /// The final answer to the INVITE, acknowledged already.
+    pub answer: Received,
+}
+
+impl Call {
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.answer.status()
+    }
+
+    /// Whether the answer says that the caller will be called back (RFC 6910 section 5.2).
+    #[must_use]
+    pub fn is_remembered(&self) -> bool {
+        self.status() == 480 && self.answer.header(Header::CallInfo).contains("purpose=call-completion")
+    }
+}
+
+impl Phone {
+    /// Calls `peer` and waits for the final answer, which is acknowledged. `headers` are whole lines with their CRLF.
+    /// # Errors
+    /// When no final answer comes.
+    pub fn invite(&mut self, peer: &str, headers: &str) -> Result<Call> {
+        let id = self.make("call");
+        let invite = text::invite(self, peer, &id, headers);
+        let answer = self.transact(&invite)?;
+        let call = Call { id, peer: peer.to_owned(), answer };
+        let branch = self.make("ack");
+        let ack = text::ack(self, &call, &branch);
+        self.send(ack.as_bytes())?;
+        self.acked.insert(call.id.clone(), ack.into_bytes());
+        Ok(call)
+    }
+
+    /// Calls somebody who is away and must be told that the call is remembered.
+    /// # Errors
+    /// When the answer is anything else.
+    pub fn miss(&mut self, peer: &str) -> Result<()> {
+        let call = self.invite(peer, "")?;
+        ensure!(call.is_remembered(), "{} called {peer}: {} without a grant", self.who, call.status());
+        Ok(())
+    }
+
+    /// Takes a recall as a willing phone does: 202, a new call to whom Refer-To names, BYE.
+    /// # Errors
+    /// When the new call is not answered.
+    pub fn take_recall(&mut self, refer: &Received) -> Result<()> {
+        self.answer(refer, 202, "")?;
+        let target = refer.message().refer_to().map(|t| String::from_utf8_lossy(t.uri.user).into_owned()).unwrap_or_default();
+        let call = self.invite(&target, "")?;
+        ensure!(call.status() == 200, "{} called {target} again: {}", self.who, call.status());
+        self.hang_up(&call)
+    }
+
+    /// BYE of an answered call.
+    /// # Errors
+    /// When it is not answered 200.
+    pub fn hang_up(&mut self, call: &Call) -> Result<()> {
+        let branch = self.make("bye");
+        let bye = text::bye(self, call, &branch);
+        let status = self.transact(&bye)?.status();
+        ensure!(status == 200, "BYE of {}: {status}", self.who);
+        Ok(())
+    }
+
+    /// Answers a call with 200 and waits for its ACK.
+    /// # Errors
+    /// When the ACK does not come.
+    pub fn pick_up(&mut self, invite: &Received) -> Result<()> {
+        self.answer(invite, 200, "")?;
+        let id = invite.header(Header::CallId);
+        loop {
+            if self.expect("ACK")?.header(Header::CallId) == id {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Answers that many calls, one after the other, each until its BYE. Returns who called.
+    /// # Errors
+    /// When one of the calls does not come or does not end.
+    pub fn serve_calls(&mut self, count: usize) -> Result<Vec<String>> {
+        let mut callers = Vec::new();
+        while callers.len() < count {
+            let invite = self.expect("INVITE")?;
+            self.pick_up(&invite)?;
+            let bye = self.expect("BYE")?;
+            self.answer(&bye, 200, "")?;
+            callers.push(invite.caller());
+        }
+        Ok(callers)
+    }
+}

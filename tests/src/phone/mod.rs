@@ -1,0 +1,260 @@
+//! A scripted phone: one UDP socket, one user, told by the test what to do next. For what sipp cannot play: many phones in one
+//! order of events, messages in an unusual order.
+
+mod call;
+mod text;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use sip_core::message::Header;
+use sip_core::{Message, MessageBuf};
+
+pub use call::Call;
+
+use crate::ports;
+use crate::wait::{PATIENCE, now};
+
+/// RFC 3261 section 17.1.1.1.
+const T1: Duration = Duration::from_millis(500);
+
+/// A message and who sent it.
+#[derive(Clone, Debug)]
+pub struct Received {
+    buffer: MessageBuf,
+    pub from: SocketAddr,
+}
+
+impl Received {
+    #[must_use]
+    pub fn message(&self) -> Message<'_> {
+        self.buffer.view()
+    }
+
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.message().status().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn header(&self, header: Header) -> String {
+        self.message().first(header).map(|v| String::from_utf8_lossy(v).into_owned()).unwrap_or_default()
+    }
+
+    /// User part of the From URI.
+    #[must_use]
+    pub fn caller(&self) -> String {
+        self.message().from().map(|f| String::from_utf8_lossy(f.uri.user).into_owned()).unwrap_or_default()
+    }
+
+    fn is_request(&self, method: &str) -> bool {
+        self.message().is_request() && self.message().method().as_str() == method
+    }
+
+    /// What makes a retransmission the same message (RFC 3261 section 17.2.3).
+    fn transaction(&self) -> Option<Transaction> {
+        let message = self.message();
+        Some((message.top_via()?.branch()?.to_owned(), message.method().as_str().to_owned()))
+    }
+}
+
+type Transaction = (String, String);
+
+#[derive(Debug)]
+pub struct Phone {
+    pub who: String,
+    pub local: SocketAddr,
+    edge: SocketAddr,
+    socket: UdpSocket,
+    /// Received, but not what the script waited for.
+    inbox: VecDeque<Received>,
+    /// Requests seen, with the answer to repeat.
+    seen: HashMap<Transaction, Option<Vec<u8>>>,
+    /// ACKs sent, by Call-ID: a repeated 2xx gets its ACK again (RFC 3261 section 13.2.2.4).
+    acked: HashMap<String, Vec<u8>>,
+    /// Numbers for tags, branches and Call-IDs.
+    made: u32,
+}
+
+impl Phone {
+    /// # Errors
+    /// When no port is free.
+    pub fn new(who: &str, edge: SocketAddr) -> Result<Self> {
+        let local = ports::free()?;
+        let socket = UdpSocket::bind(local)?;
+        Ok(Self { who: who.to_owned(), local, edge, socket, inbox: VecDeque::new(), seen: HashMap::new(), acked: HashMap::new(), made: 0 })
+    }
+
+    /// A phone that has registered.
+    /// # Errors
+    /// When the REGISTER is not answered 200.
+    pub fn registered(who: &str, edge: SocketAddr) -> Result<Self> {
+        let mut phone = Self::new(who, edge)?;
+        phone.register(600)?;
+        Ok(phone)
+    }
+
+    /// Registers for that many seconds; 0 leaves.
+    /// # Errors
+    /// When it is not answered 200.
+    pub fn register(&mut self, seconds: u32) -> Result<()> {
+        let id = self.make("register");
+        let request = text::register(self, &id, seconds);
+        let answer = self.transact(&request)?;
+        match answer.status() {
+            200 => Ok(()),
+            status => bail!("REGISTER of {}: {status}", self.who),
+        }
+    }
+
+    /// Another edge to send new requests to.
+    pub fn turn_to(&mut self, edge: SocketAddr) {
+        self.edge = edge;
+    }
+
+    /// The next request of that method, new ones only.
+    /// # Errors
+    /// When none comes in time.
+    pub fn expect(&mut self, method: &str) -> Result<Received> {
+        let found = self.wait_for(now() + PATIENCE, |m| m.is_request(method))?;
+        found.with_context(|| format!("{} waited for {method}", self.who))
+    }
+
+    /// A request of that method if it is here already: for scripts that wait for several phones at once.
+    /// # Errors
+    /// When the socket fails.
+    pub fn poll(&mut self, method: &str) -> Result<Option<Received>> {
+        self.wait_for(now() + Duration::from_millis(2), |m| m.is_request(method))
+    }
+
+    /// Answers a request. `headers` are whole lines with their CRLF.
+    /// # Errors
+    /// When the socket fails.
+    pub fn answer(&mut self, request: &Received, status: u16, headers: &str) -> Result<()> {
+        let response = text::response(self, request.message(), status, headers)?;
+        if let Some(transaction) = request.transaction() {
+            self.seen.insert(transaction, Some(response.clone().into_bytes()));
+        }
+        self.socket.send_to(response.as_bytes(), request.from)?;
+        Ok(())
+    }
+
+    /// NOTIFY inside the subscription of a REFER that this phone received, reporting `status` of the new call.
+    /// # Errors
+    /// When it is not answered 200.
+    pub fn notify(&mut self, refer: &Received, cseq: u32, status: u16) -> Result<()> {
+        let id = self.make("notify");
+        let request = text::notify(self, refer.message(), &id, cseq, status)?;
+        match self.transact(&request)?.status() {
+            200 => Ok(()),
+            status => bail!("NOTIFY of {}: {status}", self.who),
+        }
+    }
+
+    /// Sends raw bytes, right or wrong.
+    /// # Errors
+    /// When the socket fails.
+    pub fn send(&self, bytes: &[u8]) -> Result<()> {
+        self.socket.send_to(bytes, self.edge)?;
+        Ok(())
+    }
+
+    /// The next message of any kind, until `limit` has passed.
+    /// # Errors
+    /// When the socket fails.
+    pub fn any(&mut self, limit: Duration) -> Result<Option<Received>> {
+        self.wait_for(now() + limit, |_| true)
+    }
+
+    /// Sends a request until its final answer is here (RFC 3261 section 17.1).
+    fn transact(&mut self, request: &str) -> Result<Received> {
+        let sent = MessageBuf::parse(request.as_bytes().to_vec())?;
+        let branch = sent.view().top_via().and_then(|v| v.branch().map(str::to_owned)).context("no branch")?;
+        let mut pause = T1;
+        let (deadline, mut provisional) = (now() + PATIENCE, false);
+        while now() < deadline {
+            if !provisional {
+                self.send(request.as_bytes())?;
+            }
+            let again = (now() + pause).min(deadline);
+            let ours = |m: &Received| !m.message().is_request() && m.transaction().is_some_and(|(b, _)| b == branch);
+            while let Some(answer) = self.wait_for(again, ours)? {
+                if answer.status() >= 200 {
+                    return Ok(answer);
+                }
+                provisional = sent.view().method().as_str() == "INVITE";
+            }
+            pause = (pause * 2).min(T1 * 8);
+        }
+        bail!("{} got no final answer to:\n{request}", self.who)
+    }
+
+    fn wait_for(&mut self, deadline: Instant, wanted: impl Fn(&Received) -> bool) -> Result<Option<Received>> {
+        if let Some(at) = self.inbox.iter().position(&wanted) {
+            return Ok(self.inbox.remove(at));
+        }
+        while let Some(message) = self.receive(deadline)? {
+            if wanted(&message) {
+                return Ok(Some(message));
+            }
+            self.inbox.push_back(message);
+        }
+        Ok(None)
+    }
+
+    /// The next message that is no retransmission; those are answered as before.
+    fn receive(&mut self, deadline: Instant) -> Result<Option<Received>> {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let left = deadline.saturating_duration_since(now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            let (len, from) = match self.socket.recv_from(&mut buffer) {
+                Ok(received) => received,
+                Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => return Ok(None),
+                Err(e) => return Err(e.into()),
+            };
+            let bytes = buffer[..len].to_vec();
+            let message = Received { buffer: MessageBuf::parse(bytes).context("the service sent something unreadable")?, from };
+            if self.is_new(&message)? {
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    fn is_new(&mut self, received: &Received) -> Result<bool> {
+        let message = received.message();
+        if !message.is_request() {
+            if let Some(ack) = message.call_id().and_then(|id| self.acked.get(id))
+                && message.method().as_str() == "INVITE"
+            {
+                self.socket.send_to(ack, received.from)?;
+                return Ok(false);
+            }
+            return Ok(true);
+        }
+        let Some(transaction) = received.transaction() else { return Ok(true) };
+        match self.seen.get(&transaction) {
+            None => {
+                self.seen.insert(transaction, None);
+                Ok(true)
+            }
+            Some(answer) => {
+                if let Some(answer) = answer {
+                    self.socket.send_to(answer, received.from)?;
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// A name that no other of this phone's has.
+    fn make(&mut self, what: &str) -> String {
+        self.made += 1;
+        format!("{what}-{}-{}-{}", self.who, self.local.port(), self.made)
+    }
+}

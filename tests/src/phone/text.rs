@@ -1,0 +1,116 @@
+//! The phone's messages, spelled out.
+
+use anyhow::{Context as _, Result};
+use sip_core::Message;
+use sip_core::message::Header;
+
+use super::{Call, Phone};
+use crate::DOMAIN;
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n";
+
+pub(super) fn register(phone: &Phone, id: &str, seconds: u32) -> String {
+    let Phone { who, local, .. } = phone;
+    format!(
+        "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: <sip:{who}@{DOMAIN}>\r\nCall-ID: {id}\r\nCSeq: 1 REGISTER\r\n\
+         Contact: <sip:{who}@{local}>;expires={seconds}\r\nUser-Agent: scripted phone\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+pub(super) fn invite(phone: &Phone, peer: &str, id: &str, headers: &str) -> String {
+    let Phone { who, local, .. } = phone;
+    format!(
+        "INVITE sip:{peer}@{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: <sip:{peer}@{DOMAIN}>\r\nCall-ID: {id}\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:{who}@{local}>\r\n{headers}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
+        SDP.len()
+    )
+}
+
+/// ACK of a 2xx goes through the dialog (RFC 3261 section 13.2.2.4), of any other answer through the transaction (section 17.1.1.3).
+pub(super) fn ack(phone: &Phone, call: &Call, branch: &str) -> String {
+    if call.status() < 300 {
+        return in_dialog(phone, call, "ACK", 1, branch);
+    }
+    let Phone { who, local, .. } = phone;
+    let Call { id, peer, .. } = call;
+    let to = call.answer.header(Header::To);
+    format!(
+        "ACK sip:{peer}@{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: {to}\r\nCall-ID: {id}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+pub(super) fn bye(phone: &Phone, call: &Call, branch: &str) -> String {
+    in_dialog(phone, call, "BYE", 2, branch)
+}
+
+fn in_dialog(phone: &Phone, call: &Call, method: &str, cseq: u32, branch: &str) -> String {
+    let Phone { who, local, .. } = phone;
+    let id = &call.id;
+    let to = call.answer.header(Header::To);
+    let contact = call.answer.header(Header::Contact);
+    let target = contact.split_once('<').and_then(|(_, c)| c.split_once('>')).map_or(contact.as_str(), |(uri, _)| uri);
+    // The caller's route set is the Record-Route of the answer, last first (RFC 3261 section 12.1.2).
+    let mut routes: Vec<_> = call.answer.message().values(Header::RecordRoute).collect();
+    routes.reverse();
+    let routes: String = routes.iter().map(|r| format!("Route: {}\r\n", String::from_utf8_lossy(r))).collect();
+    format!(
+        "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n{routes}\
+         From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: {to}\r\nCall-ID: {id}\r\nCSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// A response with Via, From, To, Call-ID, CSeq and Record-Route of the request (RFC 3261 sections 8.2.6 and 12.1.1).
+pub(super) fn response(phone: &Phone, request: Message<'_>, status: u16, headers: &str) -> Result<String> {
+    let mut text = format!("SIP/2.0 {status} Scripted\r\n");
+    for (name, header) in [("Via", Header::Via), ("Record-Route", Header::RecordRoute)] {
+        for value in request.fields(header) {
+            text += &format!("{name}: {}\r\n", String::from_utf8_lossy(value));
+        }
+    }
+    for (name, header) in [("From", Header::From), ("Call-ID", Header::CallId), ("CSeq", Header::CSeq)] {
+        text += &format!("{name}: {}\r\n", field(request, header)?);
+    }
+    let tag = if request.to().is_some_and(|t| t.tag().is_some()) { String::new() } else { format!(";tag={}", own_tag(phone, request)?) };
+    text += &format!("To: {}{tag}\r\nContact: <sip:{}@{}>\r\n{headers}", field(request, Header::To)?, phone.who, phone.local);
+    if request.method().as_str() == "INVITE" && (200..300).contains(&status) {
+        text += &format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}", SDP.len());
+    } else {
+        text += "Content-Length: 0\r\n\r\n";
+    }
+    Ok(text)
+}
+
+/// NOTIFY of a REFER's implicit subscription (RFC 3515 section 2.4.4), towards whoever sent the REFER.
+pub(super) fn notify(phone: &Phone, refer: Message<'_>, id: &str, cseq: u32, status: u16) -> Result<String> {
+    let local = phone.local;
+    let contact = field(refer, Header::Contact)?;
+    let target = contact.split_once('<').and_then(|(_, c)| c.split_once('>')).map_or(contact.as_str(), |(uri, _)| uri);
+    let state = if status < 200 { "active;expires=60" } else { "terminated;reason=noresource" };
+    let body = format!("SIP/2.0 {status} Scripted\r\n");
+    Ok(format!(
+        "NOTIFY {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
+         From: {};tag={}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} NOTIFY\r\nContact: <sip:{}@{local}>\r\nEvent: refer\r\n\
+         Subscription-State: {state}\r\nContent-Type: message/sipfrag\r\nContent-Length: {}\r\n\r\n{body}",
+        field(refer, Header::To)?,
+        own_tag(phone, refer)?,
+        field(refer, Header::From)?,
+        field(refer, Header::CallId)?,
+        phone.who,
+        body.len()
+    ))
+}
+
+/// The same tag for everything that this phone says in one dialog.
+fn own_tag(phone: &Phone, request: Message<'_>) -> Result<String> {
+    let id = field(request, Header::CallId)?;
+    let hash = id.bytes().fold(u32::from(phone.local.port()), |h, b| h.wrapping_mul(31).wrapping_add(u32::from(b)));
+    Ok(format!("{}{hash:08x}", phone.who))
+}
+
+fn field(message: Message<'_>, header: Header) -> Result<String> {
+    let value = message.first(header).with_context(|| format!("no {header:?}"))?;
+    Ok(String::from_utf8_lossy(value).into_owned())
+}

@@ -1,0 +1,117 @@
+//! Two edges, two coordinators, one real Redis.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use redial_tests::wait::PATIENCE;
+use redial_tests::{Cluster, Phone, Policy, Redis, Sipp, ports, until};
+
+#[test]
+fn the_story_across_two_edges_and_two_coordinators() -> Result<()> {
+    let cluster = Cluster::start(2, 2, &Policy::default())?;
+    let (here, there) = (cluster.edges[0].sip, cluster.edges[1].sip);
+    let (alice, bob) = (ports::free()?, ports::free()?);
+    Sipp::new("register", "alice", alice, here).run()?;
+    Sipp::new("invite_remembered", "alice", alice, here).to("bob").run()?;
+    let recalled = Sipp::new("caller_recalled", "alice", alice, here).to("bob").start()?;
+    Sipp::new("register", "bob", bob, there).run()?;
+    Sipp::new("callee_answers", "bob", bob, there).run()?;
+    recalled.wait()?;
+    cluster.wait_ended("connected", 1)?;
+    cluster.wait_no_watch_keys()?;
+    ensure!(cluster.recalls() == 1.0);
+    Ok(())
+}
+
+/// The same REGISTER reaches both edges, and so both coordinators may see the callee come back in the same instant.
+#[test]
+fn a_register_seen_by_both_coordinators_makes_one_recall() -> Result<()> {
+    let cluster = Cluster::start(2, 2, &Policy::default())?;
+    for round in 0..5 {
+        let callee = format!("bob{round}");
+        let mut alice = Phone::registered("alice", cluster.edges[0].sip)?;
+        alice.miss(&callee)?;
+        let phones = cluster.edges.iter().map(|edge| Phone::new(&callee, edge.sip)).collect::<Result<Vec<_>>>()?;
+        let registered = phones.into_iter().map(|mut phone| std::thread::spawn(move || phone.register(600).map(|()| phone)));
+        let mut phones = Vec::new();
+        for thread in registered.collect::<Vec<_>>() {
+            let Ok(phone) = thread.join() else { anyhow::bail!("a phone failed") };
+            phones.push(phone?);
+        }
+        let refer = alice.expect("REFER")?;
+        let serving = phones.remove(0);
+        let serve = std::thread::spawn(move || { serving }.serve_calls(1));
+        alice.take_recall(&refer)?;
+        ensure!(serve.join().is_ok_and(|s| s.is_ok()));
+        cluster.wait_ended("connected", round + 1)?;
+        ensure!(cluster.recalls() == f64::from(round + 1), "round {round}: {} recalls", cluster.recalls());
+        ensure!(alice.poll("REFER")?.is_none());
+    }
+    cluster.wait_no_watch_keys()
+}
+
+#[test]
+fn without_notifications_a_watch_still_expires_in_time() -> Result<()> {
+    let redis = Redis::with(&["--rename-command", "CONFIG", "", "--notify-keyspace-events", ""])?;
+    let cluster = Cluster::on(redis, 2, 1, &Policy::default())?;
+    let mut alice = Phone::registered("alice", cluster.edges[0].sip)?;
+    let call = alice.invite("bob", "Redial-Period: 3\r\n")?;
+    ensure!(call.is_remembered());
+    // Three seconds of period and one sweep of a second, on a busy machine.
+    until("the expiry", Duration::from_secs(8), || {
+        Ok((cluster.sum("redial_watches_ended_total", &[("reason", "expired")]) >= 1.0).then_some(()))
+    })?;
+    cluster.wait_ended("expired", 1)?;
+    cluster.wait_no_watch_keys()
+}
+
+#[test]
+fn no_way_for_a_watch_to_end_leaves_a_key() -> Result<()> {
+    let cluster = Cluster::start(2, 1, &Policy::default().set("maxAttempts", 1))?;
+    let edge = cluster.edges[0].sip;
+    let mut alice = Phone::registered("alice", edge)?;
+
+    // Cancelled by the caller.
+    alice.miss("bob")?;
+    ensure!(!alice.invite("bob", "Expires: 0\r\n")?.is_remembered());
+    cluster.wait_ended("cancelled", 1)?;
+    cluster.wait_no_watch_keys()?;
+
+    // Expired.
+    ensure!(alice.invite("bob", "Redial-Period: 1\r\n")?.is_remembered());
+    cluster.wait_ended("expired", 1)?;
+    cluster.wait_no_watch_keys()?;
+
+    // Failed: one attempt, and the callee declines.
+    alice.miss("bob")?;
+    let mut bob = Phone::registered("bob", edge)?;
+    let refer = alice.expect("REFER")?;
+    let declines = std::thread::spawn(move || -> Result<Phone> {
+        let invite = bob.expect("INVITE")?;
+        bob.answer(&invite, 603, "")?;
+        bob.expect("ACK")?;
+        Ok(bob)
+    });
+    alice.answer(&refer, 202, "")?;
+    ensure!(alice.invite("bob", "")?.status() == 603);
+    let Ok(bob) = declines.join() else { anyhow::bail!("bob's phone failed") };
+    let mut bob = bob?;
+    cluster.wait_ended("failed", 1)?;
+    cluster.wait_no_watch_keys()?;
+
+    // Connected.
+    bob.register(0)?;
+    alice.miss("bob")?;
+    bob.register(600)?;
+    let refer = alice.expect("REFER")?;
+    let serve = std::thread::spawn(move || bob.serve_calls(1).map(|_| bob));
+    alice.take_recall(&refer)?;
+    let Ok(bob) = serve.join() else { anyhow::bail!("bob's phone failed") };
+    cluster.wait_ended("connected", 1)?;
+    cluster.wait_no_watch_keys()?;
+
+    // And when both have gone, Redis is empty.
+    bob?.register(0)?;
+    alice.register(0)?;
+    until("an empty Redis", PATIENCE, || Ok((cluster.redis.dbsize()? == 0).then_some(())))
+}

@@ -1,0 +1,233 @@
+//! The numbered promises of ARCHITECTURE.md, end to end.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use redial_tests::wait::{PATIENCE, now};
+use redial_tests::{Cluster, Phone, Policy, Redis, Standalone, until};
+
+/// P1: a watch is stored before the 480 that grants it leaves, a binding before its 200: whatever was acknowledged survives the SIGKILL
+/// of everything but Redis in the very next moment.
+#[test]
+fn p1_what_was_acknowledged_survives_a_crash_of_everything_but_redis() -> Result<()> {
+    let mut cluster = Cluster::start(1, 1, &Policy::default())?;
+    let mut alice = Phone::registered("alice", cluster.edges[0].sip)?;
+    alice.miss("bob")?;
+    cluster.edges[0].service.process.kill()?;
+    cluster.coordinators[0].service.process.kill()?;
+
+    let keys: Vec<String> = redis::cmd("KEYS").arg("redial:*").query(&mut cluster.redis.client()?)?;
+    ensure!(keys.iter().any(|k| k.starts_with("redial:bind:") && k.ends_with(":alice@example.com")), "no binding in {keys:?}");
+    ensure!(
+        keys.iter().any(|k| k.starts_with("redial:watch:") && k.ends_with(":bob@example.com|alice@example.com")),
+        "no watch in {keys:?}"
+    );
+
+    // New processes take the story up where it was; the phones notice nothing but another address.
+    let cluster = Cluster::on(cluster.redis, 1, 1, &Policy::default())?;
+    let edge = cluster.edges[0].sip;
+    let _bob = Phone::registered("bob", edge)?;
+    alice.turn_to(edge);
+    alice.register(600)?;
+    alice.expect("REFER")?;
+    Ok(())
+}
+
+/// P2: every watch ends exactly once, and no key is left.
+#[test]
+fn p2_every_watch_ends_once_and_leaves_no_key() -> Result<()> {
+    let cluster = Cluster::start(2, 2, &Policy::default().set("fanout", "\"all\""))?;
+    let mut callers = (0..10).map(|n| Phone::registered(&format!("caller{n}"), cluster.edges[n % 2].sip)).collect::<Result<Vec<_>>>()?;
+    for (n, caller) in callers.iter_mut().enumerate() {
+        // Every other watch runs out while the recalls of the rest go on.
+        let period = if n % 2 == 0 { "Redial-Period: 2\r\n" } else { "Redial-Period: 600\r\n" };
+        ensure!(caller.invite("bob", period)?.is_remembered());
+    }
+    cluster.wait_ended("expired", 5)?;
+    let mut bob = Phone::registered("bob", cluster.edges[0].sip)?;
+    let serve = std::thread::spawn(move || bob.serve_calls(5));
+    for caller in callers.iter_mut().skip(1).step_by(2) {
+        let refer = caller.expect("REFER")?;
+        caller.take_recall(&refer)?;
+    }
+    ensure!(serve.join().is_ok_and(|s| s.is_ok()));
+    cluster.wait_ended("connected", 5)?;
+    cluster.wait_ended("expired", 5)?;
+    cluster.wait_no_watch_keys()?;
+    ensure!(cluster.sum("redial_watches_ended_total", &[]) == 10.0, "a watch ended twice");
+    Ok(())
+}
+
+/// P3: a coordinator that dies with a claim in its hands neither loses the watch nor makes a second recall possible before its lease is over.
+#[test]
+fn p3_a_claim_outlives_its_coordinator_by_its_lease_and_no_longer() -> Result<()> {
+    let mut cluster = Cluster::start(2, 1, &Policy::default().set("recallTimeout", "\"2s\""))?;
+    let edge = cluster.edges[0].sip;
+    let mut alice = Phone::registered("alice", edge)?;
+    alice.miss("bob")?;
+    let mut bob = Phone::registered("bob", edge)?;
+    let _claimed = alice.expect("REFER")?;
+    // Who ordered it? The phone keeps silent, so the claim is still held.
+    let holder = until("the coordinator that ordered the recall to count it", PATIENCE, || {
+        let ordered = |c: &redial_tests::Coordinator| c.service.recalls().is_ok_and(|n| n > 0.0);
+        Ok(cluster.coordinators.iter().position(ordered))
+    })?;
+    cluster.coordinators[holder].service.process.kill()?;
+    let killed = now();
+    bob.register(600)?;
+    let again = alice.expect("REFER")?;
+    ensure!(now() - killed < Duration::from_secs(20), "the lease is 4 seconds, the sweep 1");
+    ensure!(cluster.recalls() == 1.0, "the survivor made one recall");
+    let serve = std::thread::spawn(move || bob.serve_calls(1));
+    alice.take_recall(&again)?;
+    ensure!(serve.join().is_ok_and(|s| s.is_ok()));
+    cluster.wait_ended("connected", 1)?;
+    cluster.wait_no_watch_keys()
+}
+
+/// P4: no recall after the deadline, and an expired watch is gone within two seconds.
+#[test]
+fn p4_an_expired_watch_is_gone_within_two_seconds_and_recalls_nobody() -> Result<()> {
+    let cluster = Cluster::start(2, 1, &Policy::default())?;
+    let edge = cluster.edges[0].sip;
+    let mut alice = Phone::registered("alice", edge)?;
+    let armed = now();
+    ensure!(alice.invite("bob", "Redial-Period: 3\r\n")?.is_remembered());
+    let watch = || Ok::<_, anyhow::Error>(cluster.redis.watch_keys()?.is_empty());
+    ensure!(!watch()?, "gone before its time");
+    cluster.wait_ended("expired", 1)?;
+    let lived = now() - armed;
+    ensure!(lived >= Duration::from_secs(3) && lived < Duration::from_millis(5500), "lived {lived:?}");
+    cluster.wait_no_watch_keys()?;
+    let mut bob = Phone::registered("bob", edge)?;
+    let serve = std::thread::spawn(move || bob.serve_calls(1));
+    let call = alice.invite("bob", "")?;
+    ensure!(call.status() == 200);
+    alice.hang_up(&call)?;
+    ensure!(serve.join().is_ok_and(|s| s.is_ok()));
+    ensure!(alice.poll("REFER")?.is_none() && cluster.recalls() == 0.0);
+    Ok(())
+}
+
+/// P5: a REGISTER is answered before any recall that it causes, and as fast with a hundred waiting as with none.
+#[test]
+fn p5_a_register_is_not_delayed_by_the_recalls_it_causes() -> Result<()> {
+    let redial = Standalone::start(&Policy::default().set("fanout", "\"all\""), &[])?;
+    let mut bob = Phone::new("bob", redial.sip)?;
+    let mut callers = (0..100).map(|n| Phone::registered(&format!("caller{n}"), redial.sip)).collect::<Result<Vec<_>>>()?;
+    for caller in &mut callers {
+        caller.miss("bob")?;
+    }
+    // Nobody answers a REFER: were the 200 to wait for recalls, it would wait for their timeout.
+    let start = now();
+    bob.register(600)?;
+    let took = now() - start;
+    ensure!(took < Duration::from_secs(1), "REGISTER took {took:?}");
+    for caller in &mut callers {
+        caller.expect("REFER")?;
+    }
+    Ok(())
+}
+
+/// P6: Redis away. Registered phones call each other, calls in progress end, the missed call is not remembered, nothing is restarted, and
+/// everything works again when Redis is back.
+#[test]
+fn p6_calls_go_on_while_redis_is_away() -> Result<()> {
+    let mut cluster = Cluster::start(1, 1, &Policy::default())?;
+    let edge = cluster.edges[0].sip;
+    let (mut alice, mut bob) = (Phone::registered("alice", edge)?, Phone::registered("bob", edge)?);
+    alice.miss("carol")?;
+    let serve = std::thread::spawn(move || bob.serve_calls(2).map(|_| bob));
+    let in_progress = alice.invite("bob", "")?;
+    ensure!(in_progress.status() == 200);
+
+    cluster.redis.kill()?;
+    alice.hang_up(&in_progress)?;
+    let call = alice.invite("bob", "")?;
+    ensure!(call.status() == 200, "a call between registered phones: {}", call.status());
+    alice.hang_up(&call)?;
+    let Ok(bob) = serve.join() else { anyhow::bail!("bob's phone failed") };
+    let missed = alice.invite("dave", "")?;
+    ensure!(missed.status() == 480 && !missed.is_remembered(), "nothing can be remembered now: {}", missed.status());
+    for (name, admin) in [("edge", cluster.edges[0].service.admin), ("coordinator", cluster.coordinators[0].service.admin)] {
+        ensure!(redial_tests::metrics::http_get(admin, "/live")?.0 == 200, "{name} is not alive without Redis");
+    }
+
+    cluster.redis.restart()?;
+    // The watch from before the outage is there, and new ones are taken again.
+    until("a watch to be granted again", PATIENCE, || Ok(alice.invite("dave", "")?.is_remembered().then_some(())))?;
+    let _carol = until("a registration to be taken again", PATIENCE, || Ok(Phone::registered("carol", edge).ok()))?;
+    alice.expect("REFER")?;
+    drop(bob);
+    cluster.edges[0].service.process.ensure_alive()?;
+    cluster.coordinators[0].service.process.ensure_alive()
+}
+
+/// P7: only a registered caller is remembered, only up to the caps, and a recall goes only to a contact which that caller registered.
+#[test]
+fn p7_only_who_may_is_remembered_and_recalled() -> Result<()> {
+    let policy = Policy::default().set("maxPerCaller", 2).set("maxPerCallee", 2);
+    let redial = Standalone::start(&policy, &[])?;
+    let mut mallory = Phone::new("alice", redial.sip)?;
+    ensure!(!mallory.invite("bob", "")?.is_remembered(), "alice is not registered at all");
+    let mut alice = Phone::registered("alice", redial.sip)?;
+    ensure!(!mallory.invite("bob", "")?.is_remembered(), "alice is registered, but from another address");
+
+    for callee in ["bob", "carol"] {
+        alice.miss(callee)?;
+    }
+    ensure!(!alice.invite("dave", "")?.is_remembered(), "more than maxPerCaller");
+    let mut second = Phone::registered("second", redial.sip)?;
+    second.miss("bob")?;
+    let mut third = Phone::registered("third", redial.sip)?;
+    ensure!(!third.invite("bob", "")?.is_remembered(), "more than maxPerCallee");
+    ensure!(redial.service.armed()? >= 3.0);
+
+    // The contact to recall is the one that was registered, whatever the INVITE's own Contact said.
+    let _bob = Phone::registered("bob", redial.sip)?;
+    let refer = alice.expect("REFER")?;
+    ensure!(String::from_utf8_lossy(refer.message().request_uri()).contains(&alice.local.to_string()));
+    ensure!(mallory.poll("REFER")?.is_none());
+    Ok(())
+}
+
+/// P8: whatever arrives, the next caller is served.
+#[test]
+fn p8_bad_input_never_stops_the_service() -> Result<()> {
+    let mut redial = Standalone::start(&Policy::default(), &[])?;
+    let stranger = Phone::new("stranger", redial.sip)?;
+    let whole = "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKx\r\nMax-Forwards: 70\r\n\
+                 From: <sip:a@example.com>;tag=1\r\nTo: <sip:bob@example.com>\r\nCall-ID: bad\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
+    // Every prefix of a message, every byte of it replaced, and things that are no message at all.
+    for end in 0..whole.len() {
+        stranger.send(&whole.as_bytes()[..end])?;
+    }
+    for at in 0..whole.len() {
+        for byte in [0, b':', b'"', 0xff] {
+            let mut changed = whole.as_bytes().to_vec();
+            changed[at] = byte;
+            stranger.send(&changed)?;
+        }
+    }
+    for bytes in [vec![0; 65_000], vec![b','; 65_000], b"SIP/2.0 200 OK\r\nVia: ,,,,\r\n\r\n".to_vec(), b"\r\n\r\n".to_vec()] {
+        stranger.send(&bytes)?;
+    }
+    let mut alice = Phone::registered("alice", redial.sip)?;
+    alice.miss("bob")?;
+    redial.service.process.ensure_alive()
+}
+
+/// A Redis that was never there does not keep the services from living, and they become ready when it comes.
+#[test]
+fn p6_services_live_without_redis_and_need_no_restart() -> Result<()> {
+    let mut redis = Redis::start()?;
+    let mut cluster = Cluster::on(Redis::start()?, 1, 1, &Policy::default())?;
+    for _ in 0..3 {
+        cluster.redis.kill()?;
+        cluster.redis.restart()?;
+    }
+    redis.kill()?;
+    until("a registration", PATIENCE, || Ok(Phone::registered("alice", cluster.edges[0].sip).ok()))?;
+    cluster.edges[0].service.process.ensure_alive()?;
+    cluster.coordinators[0].service.process.ensure_alive()
+}
