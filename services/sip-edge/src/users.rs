@@ -6,13 +6,14 @@ use std::fmt;
 
 use redial_core::Aor;
 use rustc_hash::{FxHashMap, FxHashSet};
+use sip_core::digest::{Algorithm, Ha1};
 use sip_core::uri::Uri;
 
 /// HA1 values of one user (RFC 7616 section 3.4.2): what the file keeps instead of the password.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ha1s {
-    pub md5: Option<[u8; 16]>,
-    pub sha256: Option<[u8; 32]>,
+    pub md5: Option<Ha1>,
+    pub sha256: Option<Ha1>,
 }
 
 /// A user of the file.
@@ -70,11 +71,6 @@ pub enum Problem {
     NoCommonAlgorithm,
 }
 
-enum Hash {
-    Md5([u8; 16]),
-    Sha256([u8; 32]),
-}
-
 impl Users {
     /// Reads the whole file. Empty lines and lines that start with `#` are skipped.
     /// # Errors
@@ -113,7 +109,7 @@ impl Users {
         let (Some(user), Some(realm), Some(hash), None) = (fields.next(), fields.next(), fields.next(), fields.next()) else {
             return Err(Problem::Fields);
         };
-        let hash = Hash::from_hex(hash).ok_or(Problem::Hash)?;
+        let hash = Ha1::from_hex(hash).ok_or(Problem::Hash)?;
         if realm.is_empty() || realm.bytes().any(|b| b.is_ascii_uppercase() || b == b'"' || b.is_ascii_whitespace()) {
             return Err(Problem::Realm);
         }
@@ -123,10 +119,7 @@ impl Users {
             ha1: Ha1s::default(),
             line: number,
         });
-        let repeated = match hash {
-            Hash::Md5(ha1) => account.ha1.md5.replace(ha1).is_some(),
-            Hash::Sha256(ha1) => account.ha1.sha256.replace(ha1).is_some(),
-        };
+        let repeated = account.ha1.slot(hash.algorithm()).replace(hash).is_some();
         self.aors.insert(aor);
         if repeated { Err(Problem::Repeated) } else { Ok(()) }
     }
@@ -167,23 +160,21 @@ impl Offered {
     }
 }
 
-impl Hash {
-    fn from_hex(text: &str) -> Option<Self> {
-        match text.len() {
-            32 => bytes_of(text).map(Self::Md5),
-            64 => bytes_of(text).map(Self::Sha256),
-            _ => None,
+impl Ha1s {
+    #[must_use]
+    pub fn of(&self, algorithm: Algorithm) -> Option<Ha1> {
+        match algorithm {
+            Algorithm::Md5 => self.md5,
+            Algorithm::Sha256 => self.sha256,
         }
     }
-}
 
-fn bytes_of<const N: usize>(hex: &str) -> Option<[u8; N]> {
-    let mut out = [0; N];
-    for (byte, pair) in out.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        let digit = |b: u8| char::from(b).to_digit(16);
-        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+    fn slot(&mut self, algorithm: Algorithm) -> &mut Option<Ha1> {
+        match algorithm {
+            Algorithm::Md5 => &mut self.md5,
+            Algorithm::Sha256 => &mut self.sha256,
+        }
     }
-    Some(out)
 }
 
 /// The AoR of a user name: `alice` in realm `example.com` is alice@example.com, and so is `alice@example.com`, which some phones insist on.
@@ -205,13 +196,6 @@ fn aor_of(user: &str, realm: &str) -> Option<Aor> {
     uri.push('@');
     uri.push_str(realm);
     Uri::parse(uri.as_bytes())?.aor().map(Aor::new)
-}
-
-impl fmt::Debug for Ha1s {
-    /// Without the hashes: they are as good as passwords.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ha1s").field("md5", &self.md5.is_some()).field("sha256", &self.sha256.is_some()).finish()
-    }
 }
 
 impl fmt::Debug for Users {
@@ -237,8 +221,8 @@ mod tests {
             Users::parse(&format!("# phones\n\nalice:example.com:{MD5}\r\nalice:example.com:{SHA256}\nbob:example.com:{MD5}\n")).unwrap();
         let alice = users.account("alice", "example.com").unwrap();
         assert_eq!(alice.aor, Aor::new("alice@example.com"));
-        assert_eq!(alice.ha1.md5.unwrap()[..2], [0x93, 0x9e]);
-        assert_eq!(alice.ha1.sha256.unwrap()[31], 0x32);
+        assert_eq!(alice.ha1.of(Algorithm::Md5), Ha1::from_hex(MD5));
+        assert_eq!(alice.ha1.of(Algorithm::Sha256), Ha1::from_hex(SHA256));
         assert!(users.account("bob", "example.com").unwrap().ha1.sha256.is_none());
         assert!(users.account("alice", "example.org").is_none());
         assert!(users.contains(&Aor::new("bob@example.com")));

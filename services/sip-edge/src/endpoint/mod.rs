@@ -2,6 +2,8 @@
 
 pub mod auth;
 pub mod config;
+#[cfg(test)]
+mod fixture;
 pub mod outbox;
 pub mod recall;
 pub mod registrar;
