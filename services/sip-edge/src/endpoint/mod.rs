@@ -1,12 +1,40 @@
 //! The SIP behaviour of one worker, without I/O and without a clock.
+//!
+//! - [`dispatch`]: what a datagram is, and which part handles it
+//! - [`local`]: requests that we answer ourselves, REGISTER among them; [`auth`] and [`registrar`] are its rules
+//! - [`call`]: new requests for an AoR of ours: ask the coordinator, then fork or answer 480
+//! - [`proxy`]: the branches of a request and the way of its answers back
+//! - [`relay`]: requests inside dialogs, by the signed token in our Record-Route
+//! - [`recall`], [`recalls`]: REFERs of our own
+//! - [`transactions`], [`timers`], [`table`], [`pending`], [`known`]: what is kept, all of it bounded
 
 pub mod auth;
+mod call;
 pub mod config;
+mod core;
+mod dispatch;
+mod identity;
+mod known;
+mod local;
+pub mod outbox;
+mod pending;
+mod proxy;
+pub mod recall;
+mod recalls;
+pub mod registrar;
+mod relay;
+mod reply;
+mod table;
+mod target;
+mod timers;
+mod transactions;
+
 #[cfg(test)]
 mod fixture;
-pub mod outbox;
-pub mod recall;
-pub mod registrar;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use config::EndpointConfig;
 pub use outbox::{Outbox, Peer, Transmit};
@@ -15,7 +43,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use redial_core::UnixMillis;
-use redial_core::link::{Order, Reply};
+use redial_core::link::{Failure, Order, Reply};
+use sip_core::Index;
+
+use crate::metrics::DropReason;
+use core::Core;
+use pending::Continuation;
+use recall::Recalls;
+use timers::Owner;
+use transactions::client::Heard;
 
 /// Both clocks, read once per batch by the worker.
 #[derive(Clone, Copy, Debug)]
@@ -26,36 +62,77 @@ pub struct Now {
 
 /// Registrar, proxy and recalls of one worker. Owns its transactions; nothing is shared with other workers but the config and counters.
 #[derive(Debug)]
-pub struct Endpoint {}
+pub struct Endpoint {
+    core: Core,
+    recalls: Recalls,
+    /// Scratch space for the message at hand.
+    index: Index,
+}
 
 impl Endpoint {
-    pub fn new(_config: Arc<EndpointConfig>, _worker: u8) -> Self {
-        todo!()
+    #[must_use]
+    pub fn new(config: Arc<EndpointConfig>, worker: u8) -> Self {
+        Self { recalls: Recalls::new(Arc::clone(&config), worker), core: Core::new(config, worker), index: Index::default() }
     }
+
     /// One received datagram.
-    pub fn on_datagram(&mut self, _now: Now, _from: Peer, _bytes: &[u8], _out: &mut Outbox) {
-        todo!()
+    pub fn on_datagram(&mut self, now: Now, from: Peer, bytes: &[u8], out: &mut Outbox) {
+        self.receive(now, from, bytes, out);
     }
+
     /// The coordinator answered request `id` (or the worker gave it up: `Reply::Failed`).
-    pub fn on_reply(&mut self, _now: Now, _id: u64, _reply: Reply, _out: &mut Outbox) {
-        todo!()
+    pub fn on_reply(&mut self, now: Now, id: u64, reply: Reply, out: &mut Outbox) {
+        let core = &mut self.core;
+        let Some((asked, continuation)) = core.pending.take(id) else {
+            // Nobody waits for the answer to a report.
+            if reply != Reply::Noted {
+                core.config.metrics.dropped(DropReason::LateReply);
+            }
+            return;
+        };
+        core.config.metrics.asked(continuation.kind(), now.instant.saturating_duration_since(asked));
+        match continuation {
+            Continuation::Register { server, aor } => core.on_registered(now, server, &aor, reply, out),
+            Continuation::Route { server, route } => core.on_routed(now, server, *route, reply, out),
+            Continuation::Locate { server, aor } => core.on_located(now, server, &aor, reply, out),
+        }
     }
-    pub fn on_order(&mut self, _now: Now, _order: Order, _out: &mut Outbox) {
-        todo!()
+
+    pub fn on_order(&mut self, now: Now, order: Order, out: &mut Outbox) {
+        self.order(now, order, out);
     }
-    pub fn on_timer(&mut self, _now: Now, _out: &mut Outbox) {
-        todo!()
+
+    pub fn on_timer(&mut self, now: Now, out: &mut Outbox) {
+        while let Some((at, owner)) = self.core.timers.pop(now.instant) {
+            match owner {
+                Owner::Server(id) => self.core.server_timer(now, at, id, out),
+                Owner::Client(id) => {
+                    if let Some(owner) = self.core.client_timer(now, at, id, out) {
+                        self.heard(now, id, owner, Heard::Timeout, out);
+                    }
+                }
+            }
+        }
+        while let Some(id) = self.core.pending.overdue(now.instant) {
+            self.on_reply(now, id, Reply::Failed(Failure::Timeout), out);
+        }
+        self.recall_timer(now, out);
     }
+
     /// When `on_timer` wants to be called.
+    #[must_use]
     pub fn next_timer(&self) -> Option<Instant> {
-        todo!()
+        [self.core.timers.next(), self.core.pending.next_timer(), self.recalls.next_timer()].into_iter().flatten().min()
     }
+
     /// No transaction is open: a drain may end.
+    #[must_use]
     pub fn is_idle(&self) -> bool {
-        todo!()
+        self.core.is_idle() && self.recalls.is_idle()
     }
+
     /// Draining: new transactions that may be refused get 503 with Retry-After.
     pub fn drain(&mut self) {
-        todo!()
+        self.core.draining = true;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use redial_core::Flow;
 use redial_core::link::Request;
 
 /// The other side of a datagram: which of our listeners, and its address. Text form (`redial_core::Flow`): `udp/<listener>/<address>`.
@@ -10,6 +11,21 @@ pub struct Peer {
     /// Index into the configured listeners.
     pub listener: u8,
     pub addr: SocketAddr,
+}
+
+impl Peer {
+    /// The text that is stored with a binding and handed back to this edge.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        Flow::new(format!("udp/{}/{}", self.listener, self.addr))
+    }
+
+    /// Reads what [`Self::flow`] wrote. None: not one of ours.
+    #[must_use]
+    pub fn from_flow(flow: &Flow) -> Option<Self> {
+        let (listener, addr) = flow.as_str().strip_prefix("udp/")?.split_once('/')?;
+        Some(Self { listener: listener.parse().ok()?, addr: addr.parse().ok()? })
+    }
 }
 
 /// One datagram to send: `bytes` is a range of [`Outbox::buffer`].
@@ -50,5 +66,21 @@ impl Outbox {
         self.transmits.clear();
         self.requests.clear();
         self.handover.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_reads_back_as_the_same_peer() {
+        for addr in ["192.0.2.7:5060", "[2001:db8::7]:40000"] {
+            let peer = Peer { listener: 3, addr: addr.parse().unwrap() };
+            assert_eq!(Peer::from_flow(&peer.flow()), Some(peer));
+        }
+        for bad in ["", "udp/0", "udp/x/192.0.2.7:5060", "tcp/0/192.0.2.7:5060", "udp/0/example.com:5060"] {
+            assert_eq!(Peer::from_flow(&Flow::new(bad)), None, "{bad}");
+        }
     }
 }

@@ -1,0 +1,141 @@
+//! New requests for an AoR of ours: who asks, where is the callee, and is the caller remembered?
+
+use redial_core::link::{CallReport, CallResult, Event, Locate, Offline, Reply, RequestedPeriod, Route, Routed, Target};
+use redial_core::{Aor, period};
+use sip_core::message::{Header, ResponseSpec};
+use sip_core::transaction::TransactionKey;
+use sip_core::{Message, Method};
+
+use super::auth::{self, Auth};
+use super::core::Core;
+use super::pending::Continuation;
+use super::table::Id;
+use super::{Now, Outbox, Peer, identity, reply};
+use crate::metrics::Outcome;
+
+impl Core {
+    pub(super) fn on_request_for(
+        &mut self,
+        now: Now,
+        from: Peer,
+        key: TransactionKey,
+        callee: Aor,
+        request: Message<'_>,
+        out: &mut Outbox,
+    ) {
+        let caller = request.from().and_then(|from| identity::aor(&self.config, &from.uri));
+        let authenticated = match auth::authenticate(&self.config, now, from, request, auth::Kind::Proxy) {
+            // Nobody speaks, and nobody is remembered, in somebody else's name (P7).
+            Auth::Proved(user) if caller.as_ref() == Some(&user) => true,
+            Auth::Open => false,
+            Auth::Challenge(headers) => {
+                let spec = ResponseSpec { headers: &headers, ..reply::plain(auth::Kind::Proxy.code()) };
+                return self.respond_statelessly(from, request, spec, out);
+            }
+            Auth::Proved(_) | Auth::Forbidden => return self.respond_statelessly(from, request, reply::plain(403), out),
+        };
+        if self.config.users.as_ref().is_some_and(|users| !users.load().contains(&callee)) {
+            return self.respond_statelessly(from, request, reply::plain(404), out);
+        }
+        let server = self.open_server(now, key, from, request);
+        if request.method() != Method::Invite {
+            return self.locate(now, server, callee, out);
+        }
+        self.respond(now, server, reply::plain(100), out);
+        let period = self.requested_period(&callee, request);
+        let (edge, flow) = (self.config.edge.clone(), from.flow());
+        let route = Route { callee, caller, authenticated, flow, edge, period };
+        self.ask(now, Event::Route(route.clone()), Continuation::Route { server, route: Box::new(route) }, out);
+    }
+
+    pub(super) fn locate(&mut self, now: Now, server: Id, aor: Aor, out: &mut Outbox) {
+        self.ask(now, Event::Locate(Locate { aor: aor.clone() }), Continuation::Locate { server, aor }, out);
+    }
+
+    fn requested_period(&self, callee: &Aor, request: Message<'_>) -> RequestedPeriod {
+        let policies = self.config.policies.load();
+        let policy = policies.for_callee(callee);
+        let header = request.fields_named(&policy.period_header).next();
+        period::requested(policy, header, request.first(Header::Expires))
+    }
+
+    pub(super) fn on_routed(&mut self, now: Now, server: Id, route: Route, reply: Reply, out: &mut Outbox) {
+        let open = self.servers.get(server).is_some_and(|s| s.request.is_some());
+        match reply {
+            Reply::Routed(routed) if !open => self.too_late(route, routed, out),
+            Reply::Routed(Routed::Online { targets, report }) => {
+                self.known.learn_routed(now.unix, &route.callee, &targets);
+                self.config.metrics.routed(Outcome::Online);
+                self.fork(now, server, targets, report, out);
+            }
+            Reply::Routed(Routed::Offline(offline)) => {
+                self.known.learn(&route.callee, Vec::new());
+                self.offline(now, server, &route.callee, &offline, out);
+            }
+            // The store is away, or answers nonsense: what this worker knows must do (P6), and nobody is told that he is remembered (P1).
+            Reply::Failed(_) | Reply::Registered(_) | Reply::Located(_) | Reply::Noted => {
+                self.from_memory(now, server, &route.callee, out);
+            }
+        }
+    }
+
+    pub(super) fn on_located(&mut self, now: Now, server: Id, aor: &Aor, reply: Reply, out: &mut Outbox) {
+        match reply {
+            Reply::Located(targets) if targets.is_empty() => {
+                self.config.metrics.routed(Outcome::Offline);
+                self.respond(now, server, reply::plain(480), out);
+            }
+            Reply::Located(targets) => {
+                self.known.learn_routed(now.unix, aor, &targets);
+                self.config.metrics.routed(Outcome::Online);
+                self.fork(now, server, targets, Vec::new(), out);
+            }
+            Reply::Failed(_) | Reply::Registered(_) | Reply::Routed(_) | Reply::Noted => self.from_memory(now, server, aor, out),
+        }
+    }
+
+    fn from_memory(&mut self, now: Now, server: Id, callee: &Aor, out: &mut Outbox) {
+        let targets: Vec<Target> = self.known.targets(now.unix, callee);
+        if targets.is_empty() {
+            self.config.metrics.routed(Outcome::Refused);
+            self.respond(now, server, reply::plain(480), out);
+        } else {
+            self.config.metrics.routed(Outcome::FromMemory);
+            self.fork(now, server, targets, Vec::new(), out);
+        }
+    }
+
+    /// 480; with a grant, the words of RFC 6910 section 7.1 and the granted seconds say that the caller is remembered.
+    fn offline(&mut self, now: Now, server: Id, callee: &Aor, offline: &Offline, out: &mut Outbox) {
+        let headers = match offline {
+            Offline::Granted { period } => {
+                self.config.metrics.routed(Outcome::OfflineWatched);
+                self.config.metrics.watch_granted();
+                let (policies, seconds) = (self.config.policies.load(), period.as_secs());
+                let name = &policies.for_callee(callee).period_header;
+                format!("Call-Info: <sip:{callee}>;purpose=call-completion;m=NL\r\nExpires: {seconds}\r\n{name}: {seconds}\r\n")
+            }
+            Offline::NotWatched(why) => {
+                self.config.metrics.routed(Outcome::Offline);
+                self.config.metrics.watch_refused(*why);
+                String::new()
+            }
+        };
+        self.respond(now, server, ResponseSpec { headers: &headers, ..reply::plain(480) }, out);
+    }
+
+    /// The caller gave up while the coordinator was asked: watches of the pair hear of it, and one that was armed meanwhile is taken back,
+    /// because the caller was never told.
+    fn too_late(&mut self, route: Route, routed: Routed, out: &mut Outbox) {
+        match routed {
+            Routed::Online { report, .. } => {
+                for watch in report {
+                    let report = CallReport { pair: watch.pair, fence: watch.fence, result: CallResult::Cancelled };
+                    self.tell(Event::CallReport(report), out);
+                }
+            }
+            Routed::Offline(Offline::Granted { .. }) => self.tell(Event::Route(Route { period: RequestedPeriod::OptOut, ..route }), out),
+            Routed::Offline(Offline::NotWatched(_)) => {}
+        }
+    }
+}

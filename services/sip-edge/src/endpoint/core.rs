@@ -1,0 +1,118 @@
+//! The state of one worker, and the small acts that everything else is made of.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use redial_core::link::{Event, Request};
+use rustc_hash::FxHashMap;
+use sip_core::Message;
+use sip_core::routing::Branch;
+use sip_core::transaction::TransactionKey;
+
+use super::known::Known;
+use super::pending::{Continuation, Pending};
+use super::recall::RecallId;
+use super::table::{Id, Table};
+use super::timers::Timers;
+use super::transactions::{Client, Server};
+use super::{EndpointConfig, Now, Outbox, Peer};
+
+/// Everything but the recalls, which use it as their context.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: Arc<EndpointConfig>,
+    pub(crate) worker: u8,
+    pub(crate) servers: Table<Server>,
+    /// The key is a keyed hash already, so a cheap hasher does.
+    pub(crate) by_key: FxHashMap<TransactionKey, Id>,
+    pub(crate) clients: Table<Client>,
+    /// Client transactions of recalls.
+    pub(crate) recalls: HashMap<RecallId, Id>,
+    pub(crate) timers: Timers,
+    pub(crate) pending: Pending,
+    pub(crate) known: Known,
+    pub(crate) draining: bool,
+    edge_tag: u32,
+    /// The same for all edges with the same secret.
+    pub(crate) loop_seed: u64,
+    /// What our Vias say, one per listener.
+    pub(crate) advertised: Vec<SocketAddr>,
+}
+
+impl Core {
+    pub(crate) fn new(config: Arc<EndpointConfig>, worker: u8) -> Self {
+        Self {
+            worker,
+            servers: Table::new(0),
+            by_key: FxHashMap::default(),
+            clients: Table::new(unpredictable()),
+            recalls: HashMap::new(),
+            timers: Timers::default(),
+            pending: Pending::new(worker, config.coordinator_timeout),
+            known: Known::new(config.max_known),
+            draining: false,
+            edge_tag: hash_of(config.edge.as_str()) as u32,
+            loop_seed: hash_of(&config.secret),
+            advertised: config.listeners.iter().map(|l| l.advertised).collect(),
+            config,
+        }
+    }
+
+    /// Room for one more server transaction.
+    pub(crate) fn has_room(&self) -> bool {
+        self.servers.len() < self.config.max_transactions
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.servers.len() == 0 && self.clients.len() == 0 && self.pending.is_empty()
+    }
+
+    /// Via value of the next client transaction: its branch is the transaction's id. None: no such listener.
+    pub(crate) fn via(&self, to: Peer, loop_hash: u32) -> Option<String> {
+        let sent_by = self.advertised.get(usize::from(to.listener))?;
+        let branch = self.branch(loop_hash).text();
+        Some(format!("SIP/2.0/UDP {sent_by};branch={};rport", branch.as_str()))
+    }
+
+    /// The branch of the next client transaction.
+    pub(crate) fn branch(&self, loop_hash: u32) -> Branch {
+        Branch { edge_tag: self.edge_tag, worker: self.worker, serial: self.clients.next_id().to_u64(), loop_hash }
+    }
+
+    /// The same number for the same request: what a stateless proxy's branch is made of (RFC 3261 section 16.11).
+    pub(crate) fn stateless_serial(&self, request: Message<'_>) -> u64 {
+        let branch = request.top_via().map(|via| via.raw);
+        hash_of(&(self.loop_seed, branch, request.call_id(), request.cseq().map(|cseq| cseq.number)))
+    }
+
+    /// The branch is one that this edge made.
+    pub(crate) fn is_own(&self, branch: &Branch) -> bool {
+        branch.edge_tag == self.edge_tag
+    }
+
+    /// Asks the coordinator; the answer comes to `continuation`.
+    pub(crate) fn ask(&mut self, now: Now, event: Event, continuation: Continuation, out: &mut Outbox) {
+        let id = self.pending.insert(now.instant, continuation);
+        out.requests.push(Request { id, timeout: self.config.coordinator_timeout, event });
+    }
+
+    /// Tells the coordinator; nobody waits for the answer, the link repeats it if it gets lost.
+    pub(crate) fn tell(&mut self, event: Event, out: &mut Outbox) {
+        let id = self.pending.fresh_id();
+        out.requests.push(Request { id, timeout: self.config.coordinator_timeout, event });
+    }
+}
+
+fn hash_of(value: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A number that differs from start to start: the standard library's hash keys come from the operating system.
+fn unpredictable() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0_u8) as u32
+}

@@ -1,0 +1,83 @@
+//! Questions to the coordinator that are not answered yet.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use redial_core::Aor;
+use redial_core::link::Route;
+
+use super::table::Id;
+use crate::metrics::Ask;
+
+/// What to do when the answer is there.
+#[derive(Debug)]
+pub(crate) enum Continuation {
+    Register { server: Id, aor: Aor },
+    Route { server: Id, route: Box<Route> },
+    Locate { server: Id, aor: Aor },
+}
+
+impl Continuation {
+    pub(crate) fn kind(&self) -> Ask {
+        match self {
+            Self::Register { .. } => Ask::Register,
+            Self::Route { .. } => Ask::Route,
+            Self::Locate { .. } => Ask::Locate,
+        }
+    }
+}
+
+/// Ids of requests are unique per worker; their top 8 bits name it. All wait equally long, so the oldest is always the next to be given up.
+/// Bounded by the server transactions: each asks one question at a time.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    waiting: HashMap<u64, (Instant, Continuation)>,
+    order: VecDeque<(Instant, u64)>,
+    timeout: Duration,
+    next: u64,
+}
+
+const ID_BITS: u32 = 56;
+
+impl Pending {
+    pub(crate) fn new(worker: u8, timeout: Duration) -> Self {
+        Self { waiting: HashMap::new(), order: VecDeque::new(), timeout, next: u64::from(worker) << ID_BITS }
+    }
+
+    /// An id for a request whose answer nobody waits for.
+    pub(crate) fn fresh_id(&mut self) -> u64 {
+        let id = self.next;
+        let worker = id >> ID_BITS << ID_BITS;
+        self.next = worker | (id.wrapping_add(1) & ((1 << ID_BITS) - 1));
+        id
+    }
+
+    pub(crate) fn insert(&mut self, now: Instant, continuation: Continuation) -> u64 {
+        let id = self.fresh_id();
+        self.waiting.insert(id, (now, continuation));
+        self.order.push_back((now + self.timeout, id));
+        id
+    }
+
+    /// The continuation and when the question was asked. None: given up, or never asked.
+    pub(crate) fn take(&mut self, id: u64) -> Option<(Instant, Continuation)> {
+        let found = self.waiting.remove(&id);
+        while self.order.front().is_some_and(|(_, id)| !self.waiting.contains_key(id)) {
+            self.order.pop_front();
+        }
+        found
+    }
+
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        self.order.front().map(|(at, _)| *at)
+    }
+
+    /// The oldest question that has waited too long.
+    pub(crate) fn overdue(&self, now: Instant) -> Option<u64> {
+        self.order.front().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}

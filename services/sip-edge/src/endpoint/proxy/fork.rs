@@ -1,0 +1,190 @@
+//! The branches of one request: parallel within equal q, one group after the other (RFC 3261 section 16.6, sequential and parallel search).
+
+use redial_core::link::{CallReport, CallResult, Event, Target, WatchRef};
+use sip_core::Message;
+use sip_core::message::{MessageBuf, ResponseSpec};
+use sip_core::routing::{best_response, code_upstream, loop_hash, max_forwards, target_groups};
+use smallvec::SmallVec;
+
+use super::{Hop, Sides, forward};
+use crate::endpoint::core::Core;
+use crate::endpoint::table::Id;
+use crate::endpoint::target::{request_uri, resolve};
+use crate::endpoint::transactions::ClientOwner;
+use crate::endpoint::{Now, Outbox, Peer, reply};
+
+/// Most contacts that one request is sent to.
+const MAX_BRANCHES: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Searching,
+    /// A 6xx came: no further branch, but the open ones may still answer.
+    Declined,
+    /// The caller gave up.
+    Cancelled,
+}
+
+/// A final response that may go upstream. Empty bytes: one of our own making.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) code: u16,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Where a request of a server transaction has been sent, and what came back so far.
+#[derive(Debug)]
+pub(crate) struct Fork {
+    /// Branches without a final response.
+    pub(super) open: SmallVec<[Id; 2]>,
+    /// Groups of targets still to be tried, the next one last.
+    groups: Vec<Vec<Target>>,
+    pub(super) best: Option<Answer>,
+    /// Challenge lines of every 401 and 407 (section 16.7 step 7).
+    pub(super) challenges: String,
+    reports: Vec<WatchRef>,
+    pub(super) state: State,
+    strip_credentials: bool,
+}
+
+impl Fork {
+    fn new(groups: Vec<Vec<Target>>, reports: Vec<WatchRef>, strip_credentials: bool) -> Self {
+        let (open, challenges) = (SmallVec::new(), String::new());
+        Self { open, groups, best: None, challenges, reports, state: State::Searching, strip_credentials }
+    }
+
+    /// Notes a final response; `bytes` are made only when it is the best so far.
+    pub(super) fn note(&mut self, code: u16, bytes: impl FnOnce() -> Vec<u8>) {
+        let better = self.best.as_ref().is_none_or(|best| best_response(&[best.code, code]) == Some(1));
+        if better {
+            self.best = Some(Answer { code, bytes: bytes() });
+        }
+    }
+}
+
+impl Core {
+    /// Sends the transaction's request to `targets`.
+    pub(crate) fn fork(&mut self, now: Now, server: Id, targets: Vec<Target>, reports: Vec<WatchRef>, out: &mut Outbox) {
+        let qs: Vec<u16> = targets.iter().take(MAX_BRANCHES).map(|t| t.q).collect();
+        let mut targets: Vec<Option<Target>> = targets.into_iter().map(Some).collect();
+        let mut groups: Vec<Vec<Target>> = target_groups(&qs)
+            .into_iter()
+            .map(|group| group.into_iter().filter_map(|i| targets.get_mut(i).and_then(Option::take)).collect())
+            .collect();
+        groups.reverse();
+        let fork = Box::new(Fork::new(groups, reports, self.config.users.is_some()));
+        self.search(now, server, fork, out);
+    }
+
+    /// Sends the transaction's request to one place, its Request-URI as it is: inside a dialog the route is known.
+    pub(crate) fn relay(&mut self, now: Now, server: Id, to: Peer, out: &mut Outbox) {
+        let Some(entry) = self.servers.at(server) else { return };
+        let (from, Some(request)) = (entry.from, entry.request.take()) else { return };
+        let mut fork = Box::new(Fork::new(Vec::new(), Vec::new(), false));
+        self.open_branch(now, server, &mut fork, request.view(), from, to, None, out);
+        self.keep(server, request);
+        self.settle(now, server, fork, out);
+    }
+
+    /// Starts groups until one has an open branch, or answers.
+    pub(super) fn search(&mut self, now: Now, server: Id, mut fork: Box<Fork>, out: &mut Outbox) {
+        while fork.state == State::Searching
+            && fork.open.is_empty()
+            && let Some(group) = fork.groups.pop()
+        {
+            let Some(entry) = self.servers.at(server) else { return };
+            let (from, Some(request)) = (entry.from, entry.request.take()) else { return };
+            for target in group {
+                match resolve(&self.config, &target) {
+                    Some(to) => self.open_branch(now, server, &mut fork, request.view(), from, to, Some(&target), out),
+                    None => fork.note(480, Vec::new),
+                }
+            }
+            self.keep(server, request);
+        }
+        self.settle(now, server, fork, out);
+    }
+
+    /// The fork stays while a branch is open; then its best response goes upstream.
+    fn settle(&mut self, now: Now, server: Id, fork: Box<Fork>, out: &mut Outbox) {
+        if fork.open.is_empty() {
+            self.answer(now, server, *fork, out);
+        } else if let Some(entry) = self.servers.at(server) {
+            entry.fork = Some(fork);
+            self.arm_server(server);
+        }
+    }
+
+    fn keep(&mut self, server: Id, request: MessageBuf) {
+        if let Some(entry) = self.servers.at(server) {
+            entry.request = Some(request);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what one branch is made of; a struct would only be taken apart here")]
+    fn open_branch(
+        &mut self,
+        now: Now,
+        server: Id,
+        fork: &mut Fork,
+        request: Message<'_>,
+        from: Peer,
+        to: Peer,
+        target: Option<&Target>,
+        out: &mut Outbox,
+    ) {
+        let Some(via) = self.via(to, loop_hash(request, self.loop_seed)) else {
+            return fork.note(480, Vec::new);
+        };
+        let Ok(max_forwards) = max_forwards(request) else {
+            return fork.note(483, Vec::new);
+        };
+        let uri = target.map(|t| request_uri(&t.uri));
+        if uri == Some(None) {
+            return fork.note(480, Vec::new);
+        }
+        let record_route = target.and_then(|target| {
+            let caller_watch = fork.reports.iter().find(|w| is_from(request, w)).or(fork.reports.first());
+            Sides { caller: from, callee: to, callee_uri: &target.uri, watch: caller_watch }.record_route(&self.config, request)
+        });
+        let hop = Hop {
+            via: &via,
+            max_forwards,
+            uri: uri.flatten(),
+            path: target.map_or(&[], |t| &t.path),
+            record_route: record_route.as_deref(),
+            strip_credentials: fork.strip_credentials,
+        };
+        let bytes = forward(&self.config, request, from, hop);
+        let id = self.open_client(now, request.method(), to, ClientOwner::Branch { server }, bytes, out);
+        fork.open.push(id);
+    }
+
+    /// Sends the final answer of a fork without open branches, and reports what became of a watched call.
+    pub(super) fn answer(&mut self, now: Now, server: Id, mut fork: Fork, out: &mut Outbox) {
+        let cancelled = fork.state == State::Cancelled;
+        let best = fork.best.take().unwrap_or(Answer { code: 480, bytes: Vec::new() });
+        let code = if cancelled { 487 } else { best.code };
+        self.report(&fork, if cancelled { CallResult::Cancelled } else { CallResult::Failed(code) }, out);
+        let upstream = code_upstream(code);
+        if cancelled || upstream != best.code || best.bytes.is_empty() {
+            let headers = if matches!(upstream, 401 | 407) { fork.challenges.as_str() } else { "" };
+            self.respond(now, server, ResponseSpec { headers, ..reply::plain(upstream) }, out);
+        } else {
+            let bytes = super::response::with_challenges(best, &fork.challenges);
+            self.respond_with(now, server, upstream, bytes, out);
+        }
+    }
+
+    /// Tells the coordinator what became of a call between a watched pair, once.
+    pub(super) fn report(&mut self, fork: &Fork, result: CallResult, out: &mut Outbox) {
+        for watch in &fork.reports {
+            let report = CallReport { pair: watch.pair.clone(), fence: watch.fence, result };
+            self.tell(Event::CallReport(report), out);
+        }
+    }
+}
+
+fn is_from(request: Message<'_>, watch: &WatchRef) -> bool {
+    request.from().and_then(|from| from.uri.aor()).is_some_and(|from| from == watch.pair.caller.as_str())
+}

@@ -1,0 +1,9 @@
+//! The stateful proxy of RFC 3261 section 16: one received request, its branches, one answer.
+
+mod cancel;
+mod fork;
+mod forward;
+mod response;
+
+pub(crate) use fork::Fork;
+pub(crate) use forward::{Hop, Sides, forward};

@@ -1,0 +1,84 @@
+//! What recalls need of the endpoint, and what it tells them.
+
+use redial_core::link::{Event, Order, RecallReport, Target};
+use sip_core::message::ResponseSpec;
+use sip_core::transaction::TransactionKey;
+use sip_core::{Message, Method};
+
+use super::core::Core;
+use super::recall::{RecallContext, RecallId};
+use super::target::resolve;
+use super::transactions::ClientOwner;
+use super::transactions::client::Heard;
+use super::{Endpoint, Now, Outbox, Peer, reply};
+
+/// The endpoint as recalls see it.
+struct Context<'a> {
+    core: &'a mut Core,
+    now: Now,
+    out: &'a mut Outbox,
+}
+
+impl RecallContext for Context<'_> {
+    fn peer(&self, target: &Target) -> Option<Peer> {
+        resolve(&self.core.config, target)
+    }
+
+    fn via(&mut self, peer: Peer) -> String {
+        // A peer without a listener is refused by `resolve`.
+        self.core.via(peer, 0).unwrap_or_default()
+    }
+
+    fn send_request(&mut self, peer: Peer, bytes: Vec<u8>, owner: RecallId) {
+        let id = self.core.open_client(self.now, Method::Refer, peer, ClientOwner::Recall(owner), bytes, self.out);
+        self.core.recalls.insert(owner, id);
+    }
+
+    fn stop(&mut self, owner: RecallId) {
+        if let Some(id) = self.core.recalls.remove(&owner) {
+            self.core.drop_client(id);
+        }
+    }
+
+    fn report(&mut self, report: RecallReport) {
+        self.core.config.metrics.recall(report.rung, report.result);
+        self.core.tell(Event::RecallReport(report), self.out);
+    }
+}
+
+impl Endpoint {
+    pub(super) fn order(&mut self, now: Now, order: Order, out: &mut Outbox) {
+        let Order::Recall(order) = order;
+        self.recalls.on_order(now, order, &mut Context { core: &mut self.core, now, out });
+    }
+
+    pub(super) fn recall_timer(&mut self, now: Now, out: &mut Outbox) {
+        self.recalls.on_timer(now, &mut Context { core: &mut self.core, now, out });
+    }
+
+    pub(super) fn recall_heard(&mut self, now: Now, recall: RecallId, heard: Heard<'_>, out: &mut Outbox) {
+        let is_final = match heard {
+            Heard::Response(response) => response.status().is_some_and(|code| code >= 200),
+            Heard::Timeout => true,
+        };
+        if is_final {
+            self.core.recalls.remove(&recall);
+        }
+        let mut cx = Context { core: &mut self.core, now, out };
+        match heard {
+            Heard::Response(response) => self.recalls.on_response(now, recall, response, &mut cx),
+            Heard::Timeout => self.recalls.on_failure(now, recall, &mut cx),
+        }
+    }
+
+    /// A request inside the dialog that a REFER of ours made. Only NOTIFY has a meaning there.
+    pub(super) fn on_recall_request(&mut self, now: Now, from: Peer, key: TransactionKey, request: Message<'_>, out: &mut Outbox) {
+        if request.method() != Method::Notify {
+            return self.core.respond_statelessly(from, request, reply::plain(481), out);
+        }
+        let server = self.core.open_server(now, key, from, request);
+        let answer = self.recalls.on_notify(request, &mut Context { core: &mut self.core, now, out });
+        let spec = ResponseSpec { reason: answer.reason, headers: answer.headers, ..reply::plain(answer.code) };
+        self.core.respond(now, server, spec, out);
+    }
+}

@@ -1,0 +1,154 @@
+//! Requests inside dialogs that we are only on the way of: where the token in our Route says, and nowhere else. We are no open relay.
+
+use redial_core::link::{CallReport, CallResult, Event};
+use redial_core::{Aor, Fence, Pair};
+use sip_core::message::NameAddr;
+use sip_core::routing::{Branch, FlowEnd, FlowToken, loop_hash, max_forwards};
+use sip_core::transaction::TransactionKey;
+use sip_core::uri::Uri;
+use sip_core::{Message, Method};
+
+use super::core::Core;
+use super::proxy::{Hop, forward};
+use super::target::addr_of;
+use super::{EndpointConfig, Now, Outbox, Peer, identity, reply};
+use crate::metrics::DropReason;
+
+/// The Route values above the first one that is not ours.
+#[derive(Clone, Debug)]
+pub(crate) struct TopRoutes {
+    /// How many are ours: they are taken off before the request goes on (RFC 3261 section 16.4).
+    pub(crate) own: usize,
+    /// What one of them says, when its signature is right.
+    token: Option<FlowToken>,
+    /// Somebody else's Route follows.
+    pub(crate) foreign: bool,
+}
+
+impl TopRoutes {
+    pub(crate) fn read(config: &EndpointConfig, request: Message<'_>) -> Self {
+        let mut top = Self { own: 0, token: None, foreign: false };
+        for route in request.routes() {
+            match route {
+                Some(NameAddr { uri, .. }) if identity::is_ours(config, &uri) => {
+                    top.own += 1;
+                    if top.token.is_none() {
+                        top.token = std::str::from_utf8(uri.user).ok().and_then(|user| FlowToken::decode(&config.secret, user));
+                    }
+                }
+                _ => {
+                    top.foreign = true;
+                    break;
+                }
+            }
+        }
+        top
+    }
+}
+
+impl Core {
+    pub(super) fn on_in_dialog(
+        &mut self,
+        now: Now,
+        from: Peer,
+        key: TransactionKey,
+        request: Message<'_>,
+        top: TopRoutes,
+        out: &mut Outbox,
+    ) {
+        if let Some(token) = top.token {
+            let Some(to) = self.other_side(&token, from, request) else {
+                return self.respond_statelessly(from, request, reply::plain(403), out);
+            };
+            let server = self.open_server(now, key, from, request);
+            if request.method() == Method::Invite {
+                self.respond(now, server, reply::plain(100), out);
+            }
+            self.relay(now, server, to, out);
+            return self.call_ended(request, &token, out);
+        }
+        if top.foreign || top.own > 0 {
+            // A Route of ours without a token that we signed, or of somebody else.
+            return self.respond_statelessly(from, request, reply::plain(403), out);
+        }
+        let uri = Uri::parse(request.request_uri());
+        if let Some(to) = uri.as_ref().and_then(addr_of).and_then(|contact| self.known.flow_of(contact)) {
+            let server = self.open_server(now, key, from, request);
+            return self.relay(now, server, to, out);
+        }
+        match uri.and_then(|uri| identity::aor(&self.config, &uri)) {
+            Some(aor) => {
+                let server = self.open_server(now, key, from, request);
+                self.locate(now, server, aor, out);
+            }
+            None => self.respond_statelessly(from, request, reply::plain(481), out),
+        }
+    }
+
+    /// An ACK for a 2xx goes on without any state (RFC 3261 section 16.11); one for an answer of ours ends here.
+    pub(super) fn on_ack(&mut self, from: Peer, ack: Message<'_>, out: &mut Outbox) {
+        let own = ack.to().and_then(|to| to.tag()).is_none_or(|tag| identity::tag_owner(tag).is_some());
+        let (Some((to, uri)), Ok(max_forwards)) = (self.ack_target(from, ack).filter(|_| !own), max_forwards(ack)) else {
+            return self.config.metrics.dropped(DropReason::StrayAck);
+        };
+        let Some(listener) = self.advertised.get(usize::from(to.listener)) else { return };
+        // Not the number of a client transaction of ours: nothing answers an ACK, and no later request may have its branch.
+        let hash = loop_hash(ack, self.loop_seed);
+        let branch = Branch { serial: self.stateless_serial(ack), ..self.branch(hash) };
+        let via = format!("SIP/2.0/UDP {listener};branch={};rport", branch.text().as_str());
+        let hop = Hop { via: &via, max_forwards, uri: uri.as_deref(), path: &[], record_route: None, strip_credentials: false };
+        let bytes = forward(&self.config, ack, from, hop);
+        out.send(to, &bytes);
+        self.config.metrics.request_out(Method::Ack);
+    }
+
+    fn ack_target(&self, from: Peer, ack: Message<'_>) -> Option<(Peer, Option<String>)> {
+        let top = TopRoutes::read(&self.config, ack);
+        if let Some(token) = top.token {
+            return Some((self.other_side(&token, from, ack)?, None));
+        }
+        if top.foreign {
+            return None;
+        }
+        let uri = Uri::parse(ack.request_uri())?;
+        let contact = addr_of(&uri).and_then(|contact| self.known.flow_of(contact));
+        contact.map(|to| (to, None)).or_else(|| {
+            let aor = identity::aor(&self.config, &uri)?;
+            let target = self.known.only_target(&aor)?;
+            Some((super::target::resolve(&self.config, target)?, super::target::request_uri(&target.uri).map(str::to_owned)))
+        })
+    }
+
+    /// The flow of the side that the request is not from. The sender is known by its address, else by whom the request is for, else (a NAT that
+    /// gave it another port) by its host.
+    fn other_side(&self, token: &FlowToken, from: Peer, request: Message<'_>) -> Option<Peer> {
+        let (caller, callee) = (token.caller, token.callee);
+        let remote = Uri::parse(request.request_uri()).and_then(|uri| addr_of(&uri));
+        let to_callee = if caller.addr == from.addr {
+            true
+        } else if callee.addr == from.addr {
+            false
+        } else if remote == Some(callee.addr) {
+            true
+        } else if remote == Some(caller.addr) {
+            false
+        } else if caller.addr.ip() == from.addr.ip() {
+            true
+        } else if callee.addr.ip() == from.addr.ip() {
+            false
+        } else {
+            return None;
+        };
+        let FlowEnd { listener, addr } = if to_callee { callee } else { caller };
+        (usize::from(listener) < self.advertised.len()).then_some(Peer { listener, addr })
+    }
+
+    /// BYE of a call that a recall made: the callee's next caller may have a turn.
+    fn call_ended(&mut self, request: Message<'_>, token: &FlowToken, out: &mut Outbox) {
+        if let Some(watch) = token.watch.as_ref().filter(|_| request.method() == Method::Bye) {
+            let pair = Pair { callee: Aor::new(watch.callee.as_str()), caller: Aor::new(watch.caller.as_str()) };
+            let report = CallReport { pair, fence: Fence(watch.fence), result: CallResult::Ended };
+            self.tell(Event::CallReport(report), out);
+        }
+    }
+}

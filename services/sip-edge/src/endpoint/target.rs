@@ -1,0 +1,86 @@
+//! Where a request is sent to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use redial_core::link::Target;
+use sip_core::message::NameAddr;
+use sip_core::uri::{Scheme, Uri};
+
+use super::identity::DEFAULT_PORT;
+use super::{EndpointConfig, Peer};
+
+/// The way to a target: the flow that its REGISTER came by, when it came by this edge; else the address in its Path or Contact.
+/// None: it cannot be reached from here. Host names are not looked up: a phone that registers one came by a flow.
+pub(crate) fn resolve(config: &EndpointConfig, target: &Target) -> Option<Peer> {
+    if target.edge == config.edge
+        && let Some(peer) = Peer::from_flow(&target.flow).filter(|p| usize::from(p.listener) < config.listeners.len())
+    {
+        return sendable(peer.addr).then_some(peer);
+    }
+    let addr = match target.path.first() {
+        Some(path) => addr_of(&NameAddr::parse(path.as_bytes())?.uri)?,
+        None => addr_of(&Uri::parse(target.uri.as_bytes())?)?,
+    };
+    by_any_listener(config, addr)
+}
+
+/// Host and port of a SIP URI whose host is an address.
+pub(crate) fn addr_of(uri: &Uri<'_>) -> Option<SocketAddr> {
+    matches!(uri.scheme, Scheme::Sip | Scheme::Sips).then_some(())?;
+    Some(SocketAddr::new(uri.host_addr()?.to_canonical(), uri.port.unwrap_or(DEFAULT_PORT)))
+}
+
+/// The first listener of the address's family.
+fn by_any_listener(config: &EndpointConfig, addr: SocketAddr) -> Option<Peer> {
+    let listener = config.listeners.iter().position(|l| l.bound.is_ipv4() == addr.is_ipv4())?;
+    sendable(addr).then_some(Peer { listener: u8::try_from(listener).ok()?, addr })
+}
+
+/// Nobody's contact is everybody (RFC 4475 section 3.3.10), and nobody listens on port 0.
+fn sendable(addr: SocketAddr) -> bool {
+    let to_many = match addr.ip() {
+        IpAddr::V4(ip) => ip.is_broadcast() || ip.is_multicast() || ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_multicast() || ip.is_unspecified(),
+    };
+    !to_many && addr.port() != 0
+}
+
+/// A contact as Request-URI: without headers, which would become headers of the request (RFC 3261 section 19.1.5).
+pub(crate) fn request_uri(contact: &str) -> Option<&str> {
+    let uri = Uri::parse(contact.as_bytes()).filter(|u| matches!(u.scheme, Scheme::Sip | Scheme::Sips))?;
+    if uri.headers.is_empty() { Some(contact) } else { contact.get(..contact.len().checked_sub(uri.headers.len() + 1)?) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::testing;
+    use redial_core::{EdgeId, Flow};
+
+    fn target(uri: &str, edge: &str, flow: &str, path: &[&str]) -> Target {
+        let path = path.iter().map(|p| (*p).to_owned()).collect();
+        Target { uri: uri.to_owned(), q: 1000, path, edge: EdgeId::new(edge), flow: Flow::new(flow) }
+    }
+
+    fn resolved(target: &Target) -> Option<(u8, String)> {
+        resolve(&testing::config(), target).map(|p| (p.listener, p.addr.to_string()))
+    }
+
+    #[test]
+    fn a_flow_of_this_edge_comes_first() {
+        let at = |t: &Target| resolved(t).map(|(l, a)| format!("{l} {a}"));
+        assert_eq!(at(&target("sip:b@10.0.0.1", "edge", "udp/0/198.51.100.7:4000", &[])).as_deref(), Some("0 198.51.100.7:4000"));
+        assert_eq!(at(&target("sip:b@10.0.0.1", "other", "udp/0/198.51.100.7:4000", &[])).as_deref(), Some("0 10.0.0.1:5060"));
+        assert_eq!(at(&target("sip:b@[2001:db8::7]:5080", "edge", "", &[])).as_deref(), Some("1 [2001:db8::7]:5080"));
+        assert_eq!(at(&target("sip:b@phone", "other", "", &["<sip:192.0.2.99;lr>"])).as_deref(), Some("0 192.0.2.99:5060"));
+        assert_eq!(at(&target("sip:b@phone.example.net", "edge", "", &[])), None);
+        assert_eq!(at(&target("sip:b@10.0.0.1", "edge", "udp/9/198.51.100.7:4000", &[])).as_deref(), Some("0 10.0.0.1:5060"));
+    }
+
+    #[test]
+    fn nothing_is_sent_to_everybody() {
+        for uri in ["sip:b@255.255.255.255", "sip:b@224.0.0.1", "sip:b@0.0.0.0", "sip:b@[ff02::1]", "sip:b@192.0.2.7:0"] {
+            assert_eq!(resolved(&target(uri, "edge", "", &[])), None, "{uri}");
+        }
+    }
+}
