@@ -10,6 +10,8 @@ mod order;
 mod policy;
 mod reply;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use frame::{batch, downlink, hello, requests};
 pub use stored::{decode_binding, decode_watch, encode_binding, encode_watch};

@@ -1,11 +1,14 @@
 //! The coordinator: owns bindings, watches and recalls, and decides. Edges attach over gRPC or in the same process.
 
+pub mod app;
 pub mod coordinator;
 pub mod engine;
 pub mod grpc;
 pub mod hub;
 mod lane;
 pub mod metrics;
+pub mod policies;
+pub mod settings;
 pub mod store;
 pub mod timers;
 

@@ -1,0 +1,162 @@
+//! The coordinator as a process: `Config -> build() -> App -> run(stop)`. Addresses are bound in build, so port 0 works and a start that
+//! cannot succeed fails before anything runs.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redial_core::{PolicySet, WatchStore};
+use redial_proto::v1::link_server::LinkServer;
+use redial_proto::v1::operator_server::OperatorServer;
+use redial_runtime::admin::{Latch, Readiness};
+use redial_runtime::shutdown;
+use redial_runtime::telemetry::Metrics;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::coordinator::{Coordinator, Hints, Setup};
+use crate::grpc::{LinkService, OperatorService};
+use crate::policies::{BadPolicies, PolicyFile};
+
+/// Default of [`Config::grace`].
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// An edge that is gone without a word is noticed after one interval and one timeout.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+
+/// How often the store is asked at the start until it answers for the first time.
+const FIRST_PING: Duration = Duration::from_millis(500);
+
+/// Everything but the store.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where edges and operators attach.
+    pub listen: SocketAddr,
+    /// None: default policies.
+    pub policy: Option<PathBuf>,
+    pub setup: Setup,
+    /// How long a drain may take.
+    pub grace: Duration,
+}
+
+/// Why there is no coordinator.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, io::Error),
+    #[error("bad policies: {0}")]
+    Policies(#[from] BadPolicies),
+}
+
+/// A coordinator whose address is bound.
+#[derive(Debug)]
+pub struct App<S> {
+    listener: std::net::TcpListener,
+    addr: SocketAddr,
+    coordinator: Coordinator<S>,
+    file: Option<PolicyFile>,
+    grace: Duration,
+    serving: Latch,
+    answered: Latch,
+}
+
+impl Config {
+    /// Binds the address, reads the policies, and starts the coordinator's own tasks on the current runtime.
+    ///
+    /// # Errors
+    /// [`BuildError`] when the address cannot be bound or the policy file is bad.
+    pub fn build<S: WatchStore>(
+        self,
+        store: Arc<S>,
+        hints: Option<Hints>,
+        metrics: &Metrics,
+        readiness: &Readiness,
+    ) -> Result<App<S>, BuildError> {
+        let (file, policies) = match &self.policy {
+            Some(path) => PolicyFile::open(path).map(|(file, policies)| (Some(file), policies))?,
+            None => (None, watch::channel(Arc::new(PolicySet::default())).1),
+        };
+        let bind = || -> io::Result<_> {
+            let listener = std::net::TcpListener::bind(self.listen)?;
+            listener.set_nonblocking(true)?;
+            let addr = listener.local_addr()?;
+            Ok((listener, addr))
+        };
+        let (listener, addr) = bind().map_err(|error| BuildError::Bind(self.listen, error))?;
+        let meter = metrics.meter("redial_coordinator");
+        let coordinator = Coordinator::start(store, policies, hints, self.setup, &meter, CancellationToken::new());
+        let (serving, answered) = (readiness.latch("serving"), readiness.latch("store"));
+        Ok(App { listener, addr, coordinator, file, grace: self.grace, serving, answered })
+    }
+}
+
+impl<S: WatchStore> App<S> {
+    /// The address that was really bound.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    #[must_use]
+    pub fn coordinator(&self) -> &Coordinator<S> {
+        &self.coordinator
+    }
+
+    /// Serves until `stop`, then drains: links are closed, so that edges go to other replicas, and what is in progress is finished.
+    ///
+    /// # Errors
+    /// When the server fails.
+    pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        let Self { listener, coordinator, file, grace, serving, answered, .. } = self;
+        let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
+        let drained = CancellationToken::new();
+        let server = Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE.0))
+            .http2_keepalive_timeout(Some(KEEPALIVE.1))
+            .add_service(LinkServer::new(LinkService::new(coordinator.clone())))
+            .add_service(OperatorServer::new(OperatorService::new(coordinator.clone())))
+            .serve_with_incoming_shutdown(incoming, drained.clone().cancelled_owned());
+        let mut server = tokio::spawn(server);
+        serving.set(true);
+        let background = async {
+            tokio::join!(first_answer(&coordinator, &answered), async {
+                match file {
+                    Some(file) => file.follow().await,
+                    None => std::future::pending().await,
+                }
+            })
+        };
+        let early = tokio::select! {
+            () = stop.cancelled() => None,
+            _ = background => None,
+            ended = &mut server => Some(ended),
+        };
+        serving.set(false);
+        let work = async {
+            coordinator.stop().await;
+            drained.cancel();
+            match early {
+                Some(_) => {}
+                None => drop((&mut server).await),
+            }
+        };
+        let failed = matches!(&early, Some(Ok(Err(_)) | Err(_)));
+        shutdown::drain("coordinator", grace, work).await;
+        server.abort();
+        if failed { Err(io::Error::other("the gRPC server ended by itself")) } else { Ok(()) }
+    }
+}
+
+/// Ready for the first time when the store answers. Later outages do not take the replica out of service: it refuses what needs the
+/// store and nothing would be won by refusing connections too (P6).
+async fn first_answer<S: WatchStore>(coordinator: &Coordinator<S>, answered: &Latch) {
+    while let Err(error) = coordinator.ping().await {
+        tracing::warn!(%error, "waiting for the store");
+        tokio::time::sleep(FIRST_PING).await;
+    }
+    answered.set(true);
+}
