@@ -6,10 +6,10 @@ use futures_util::{StreamExt, stream};
 use redial_core::machine::{Input, Situation};
 use redial_core::store::{StoreError, Turn};
 use redial_core::watch::State;
-use redial_core::{Aor, EdgeGateway, EndReason, Pair, Shard, UnixMillis, Watch, WatchStore};
+use redial_core::{Aor, EdgeGateway, EndReason, Fence, Pair, Shard, UnixMillis, Watch, WatchStore};
 
+use super::Engine;
 use super::carry::Outcome;
-use super::{Engine, GONE};
 use crate::timers::Wake;
 
 /// Watches that one sweep looks at side by side.
@@ -68,7 +68,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
 
     /// The record's time ran out and the store dropped it; what is left of it goes too.
     pub(super) async fn gone(&self, now: UnixMillis, pair: &Pair) -> Result<(), StoreError> {
-        if self.store.end(now, pair, Some(GONE), Turn::Release).await? {
+        if self.store.end(now, pair, Some(Fence::GONE), Turn::Release).await? {
             self.count_end(pair, EndReason::Expired);
             self.schedule(now, Wake::Serve(pair.callee.clone()));
         }

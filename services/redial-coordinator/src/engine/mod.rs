@@ -13,13 +13,16 @@ mod route;
 mod serve;
 mod wave;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::join4;
 use redial_core::link::{Failure, Reply, Request};
 use redial_core::store::StoreError;
-use redial_core::{Aor, EdgeGateway, EndReason, Fence, Pair, PolicySet, UnixMillis, WatchStore, machine};
+use redial_core::{Aor, EdgeGateway, EndReason, Pair, PolicySet, UnixMillis, WatchStore, machine};
 use tokio::sync::watch;
 
 use crate::metrics::{Kind, Metrics};
@@ -134,6 +137,3 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         replies
     }
 }
-
-/// No record has this fence (the first one is an arming time), so ending with it ends only what is gone already.
-const GONE: Fence = Fence(0);

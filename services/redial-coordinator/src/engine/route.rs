@@ -8,7 +8,7 @@ use redial_core::link::{NotWatched, Offline, Reply, RequestedPeriod, Route, Rout
 use redial_core::machine::Input;
 use redial_core::store::{ArmOutcome, Lookup, LookupOp, StoreError, Turn};
 use redial_core::watch::State;
-use redial_core::{Binding, EdgeGateway, Fence, Pair, PolicySet, UnixMillis, Watch, WatchStore, period};
+use redial_core::{Binding, EdgeGateway, EndReason, Fence, Pair, PolicySet, UnixMillis, Watch, WatchStore, period};
 
 use super::Engine;
 use super::carry::Outcome;
@@ -157,6 +157,9 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         period: Duration,
     ) -> Result<Routed, StoreError> {
         let policy = policies.for_callee(&watch.pair.callee);
+        if outcome.expired_before {
+            self.count_end(&watch.pair, EndReason::Expired);
+        }
         if outcome.stored {
             let over = if outcome.caller_watches > policy.max_per_caller {
                 Some(NotWatched::CallerLimit)

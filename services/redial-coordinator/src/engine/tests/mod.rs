@@ -1,0 +1,10 @@
+//! The engine on the embedded store, with a gateway that notes orders and a clock that the test turns. Stories of section 4 of the
+//! design, by name.
+
+mod bench;
+mod flaky;
+mod outage;
+mod queue;
+mod recall;
+mod story;
+mod who;
