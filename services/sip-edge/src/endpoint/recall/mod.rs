@@ -20,6 +20,7 @@ use redial_core::link::{RecallOrder, RecallReport, RecallResult, Target};
 use redial_core::{Fence, Pair};
 use rustc_hash::FxHashMap;
 use sip_core::Message;
+use sip_core::dialog::{Progress, Subscription};
 
 use super::{EndpointConfig, Now, Peer};
 use refer::Refer;
@@ -94,19 +95,15 @@ struct Recall {
     wake: Instant,
     /// CSeq of the last REFER; counts the attempts.
     attempt: u32,
-    /// Tag and CSeq of the last NOTIFY.
-    last_notify: Option<(String, u32)>,
-    /// A final status was reported from a NOTIFY.
-    notified: bool,
+    /// Of the last REFER, while its NOTIFYs are welcome.
+    subscription: Option<Subscription>,
 }
 
 #[derive(Debug)]
 enum State {
     /// A REFER is out; these contacts are still to be asked.
     Trying(VecDeque<Target>),
-    /// The phone took it; NOTIFYs may come.
-    Accepted,
-    /// Refused, unreachable, replaced, or the subscription ended. Kept for its fence.
+    /// Accepted, refused, unreachable or replaced. Kept for its fence and its subscription.
     Over,
 }
 
@@ -160,8 +157,7 @@ impl Recalls {
                 deadline,
                 wake: deadline,
                 attempt: 0,
-                last_notify: None,
-                notified: false,
+                subscription: None,
             },
         );
         self.timers.insert((deadline, number));
@@ -171,18 +167,15 @@ impl Recalls {
 
     /// The final response to a REFER (provisional ones are ignored).
     pub fn on_response(&mut self, now: Now, id: RecallId, response: Message<'_>, cx: &mut impl RecallContext) {
-        let Some(code) = response.status().filter(|c| *c >= 200) else { return };
         if !self.is_current(id) {
             return;
         }
-        match code {
-            200..=299 => {
-                // Whether there is a subscription is not decided here: only `Refer-Sub: false` in the answer says that there is none (RFC 4488
-                // section 4), and a phone that says so and still sends NOTIFYs is served as well.
-                self.finish(id.recall, State::Accepted, Some(RecallResult::Accepted), cx);
-            }
-            408 | 430 | 480 => self.try_next(now, id.recall, cx),
-            _ => self.finish(id.recall, State::Over, Some(RecallResult::Refused(code)), cx),
+        let subscription = self.recalls.get_mut(&id.recall).and_then(|r| r.subscription.as_mut());
+        match subscription.and_then(|s| s.on_response(now.instant, response)) {
+            Some(Progress::Accepted) => self.finish(id.recall, Some(RecallResult::Accepted), cx),
+            Some(Progress::Refused(408 | 430 | 480)) => self.try_next(now, id.recall, cx),
+            Some(Progress::Refused(code)) => self.finish(id.recall, Some(RecallResult::Refused(code)), cx),
+            _ => {}
         }
     }
 
@@ -265,6 +258,8 @@ impl Recalls {
             };
             let Some(bytes) = refer.compose() else { continue };
             recall.attempt += 1;
+            let limit = left + LINGER;
+            recall.subscription = Some(Subscription::new(now.instant, &recall.call_id, &recall.tag, recall.attempt, limit));
             let share = left / u32::try_from(targets.len() + 1).unwrap_or(u32::MAX);
             let wake = if targets.is_empty() { recall.deadline } else { now.instant + share.max(MIN_SHARE).min(left) };
             let id = RecallId { recall: number, attempt: recall.attempt };
@@ -272,7 +267,7 @@ impl Recalls {
             cx.send_request(peer, bytes, id);
             return;
         }
-        self.finish(number, State::Over, Some(RecallResult::Unreachable), cx);
+        self.finish(number, Some(RecallResult::Unreachable), cx);
     }
 
     /// A newer order for the pair: the coordinator has given this one up.
@@ -280,23 +275,32 @@ impl Recalls {
         let Some(recall) = self.recalls.get(&number) else { return };
         if matches!(recall.state, State::Trying(_)) {
             cx.stop(RecallId { recall: number, attempt: recall.attempt });
-            self.finish(number, State::Over, None, cx);
+            self.finish(number, None, cx);
         }
     }
 
     /// Leaves `Trying`, once.
-    fn finish(&mut self, number: u64, state: State, result: Option<RecallResult>, cx: &mut impl RecallContext) {
+    fn finish(&mut self, number: u64, result: Option<RecallResult>, cx: &mut impl RecallContext) {
         let Some(recall) = self.recalls.get_mut(&number) else { return };
         if !matches!(recall.state, State::Trying(_)) {
             return;
         }
-        recall.state = state;
+        recall.state = State::Over;
         self.trying -= 1;
-        if let Some(result) = result {
-            cx.report(RecallReport { pair: recall.pair.clone(), fence: recall.fence, rung: recall.rung, result });
+        if result != Some(RecallResult::Accepted) {
+            recall.subscription = None;
         }
         let forget = recall.deadline + LINGER;
         self.wake_at(number, forget);
+        if let Some(result) = result {
+            self.report(number, result, cx);
+        }
+    }
+
+    fn report(&self, number: u64, result: RecallResult, cx: &mut impl RecallContext) {
+        if let Some(recall) = self.recalls.get(&number) {
+            cx.report(RecallReport { pair: recall.pair.clone(), fence: recall.fence, rung: recall.rung, result });
+        }
     }
 
     fn wake_at(&mut self, number: u64, at: Instant) {

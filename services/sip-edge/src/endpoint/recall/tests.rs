@@ -150,7 +150,7 @@ impl Story {
         let mut index = Index::default();
         let message = Message::parse(text.as_bytes(), &mut index).unwrap();
         assert_eq!(message.method(), Method::Notify);
-        self.recalls.on_notify(message, &mut self.wire)
+        self.recalls.on_notify(self.now, message, &mut self.wire)
     }
 
     fn results(&self) -> Vec<RecallResult> {
@@ -340,9 +340,18 @@ fn a_notify_must_be_about_a_refer() {
     assert_eq!(story.notify(&good.replace("Event: refer\r\n", "")).code, 400);
     let wrong = story.notify(&good.replace("Event: refer", "Event: presence"));
     assert_eq!((wrong.code, wrong.headers), (489, "Allow-Events: refer\r\n"));
-    assert_eq!(story.notify(&good.replace("SIP/2.0 100 Trying\r\n", "hello, how are you\r\n")).code, 400);
     assert_eq!(story.notify(&good.replace("Event: refer", "o: Refer;id=1")).code, 200);
     assert_eq!(story.results(), [Accepted]);
+}
+
+/// RFC 4488 section 4.
+#[test]
+fn without_a_subscription_there_is_nothing_to_notify() {
+    let mut story = Story::play(1, &[Phone::AcceptsQuietly]);
+    assert_eq!(story.notify(&notify(story.refer(), 1, "active", "SIP/2.0 100 Trying\r\n")).code, 481);
+    let mut story = Story::play(1, &[Phone::AcceptsAndNotifies(200)]);
+    assert_eq!(story.results(), [Accepted, Notified(200)], "a phone that does not know Refer-Sub");
+    assert_eq!(story.notify(&notify(story.refer(), 3, "active", "SIP/2.0 100 Trying\r\n")).code, 481);
 }
 
 #[test]
@@ -376,10 +385,12 @@ fn after_a_refusal_there_is_no_subscription() {
 fn a_subscription_lives_a_minute_beyond_the_order() {
     let mut story = Story::play(2, &[Phone::Answers(202)]);
     let refer = story.refer().to_owned();
+    let notified = |story: &mut Story, cseq| story.notify(&notify(&refer, cseq, "active", "SIP/2.0 100 Trying\r\n")).code;
+    assert_eq!(notified(&mut story, 1), 200);
     story.wait(TIMEOUT + LINGER - Duration::from_secs(1));
-    assert_eq!(story.notify(&notify(&refer, 1, "active", "SIP/2.0 100 Trying\r\n")).code, 200);
+    assert_eq!(notified(&mut story, 2), 200);
     story.wait(Duration::from_secs(1));
-    assert_eq!(story.notify(&notify(&refer, 2, "active", "SIP/2.0 200 OK\r\n")).code, 481);
+    assert_eq!(notified(&mut story, 3), 481);
     assert!(story.recalls.is_empty() && story.recalls.next_timer().is_none(), "nothing is left of it");
     story.recalls.on_order(story.now, order(1, 1, &[Phone::Silent]), &mut story.wire);
     assert_eq!(story.wire.sent.len(), 2, "the fence is forgotten with it");
