@@ -13,7 +13,7 @@ use sip_core::digest::{Algorithm, Challenge, Credentials, Ha1, verify};
 use sip_core::message::Header;
 use sip_core::uri::Uri;
 
-use super::{EndpointConfig, Now, Peer};
+use super::{EndpointConfig, Now, Peer, identity};
 use crate::users::Users;
 
 /// How long one nonce serves: several calls, and most of a REGISTER's refresh interval is longer anyway.
@@ -120,7 +120,7 @@ fn judge(config: &EndpointConfig, users: &Users, now: Now, peer: Peer, request: 
 /// address. The method is covered either way, so a REGISTER's credentials never serve for a call.
 fn is_for(config: &EndpointConfig, credentials: &Credentials<'_>, request: Message<'_>) -> bool {
     credentials.is_for(request.request_uri())
-        || Uri::parse(credentials.uri.as_bytes()).is_some_and(|u| u.user.is_empty() && is_ours(config, &u))
+        || Uri::parse(credentials.uri.as_bytes()).is_some_and(|u| u.user.is_empty() && identity::is_ours(config, &u))
 }
 
 fn nobody(algorithm: Algorithm) -> Ha1 {
@@ -131,13 +131,7 @@ fn nobody(algorithm: Algorithm) -> Ha1 {
 }
 
 fn is_own(config: &EndpointConfig, request: Message<'_>, proved: &Aor) -> bool {
-    let from = request.from().map(|f| f.uri).filter(|u| is_ours(config, u));
-    from.and_then(|u| u.aor()).is_none_or(|from| from == proved.as_str())
-}
-
-fn is_ours(config: &EndpointConfig, uri: &Uri<'_>) -> bool {
-    config.domains.iter().any(|d| d.eq_ignore_ascii_case(uri.host))
-        || uri.host_addr().is_some_and(|ip| config.listeners.iter().any(|l| l.advertised.ip() == ip || l.bound.ip() == ip))
+    request.from().and_then(|f| identity::aor(config, &f.uri)).is_none_or(|from| from == *proved)
 }
 
 /// The domain that the sender claims to belong to: of To in a REGISTER, else of From; the first of ours where that is none of ours.

@@ -77,7 +77,7 @@ impl Endpoint {
             return self.core.respond_statelessly(from, request, reply::plain(481), out);
         }
         let server = self.core.open_server(now, key, from, request);
-        let answer = self.recalls.on_notify(request, &mut Context { core: &mut self.core, now, out });
+        let answer = self.recalls.on_notify(now, request, &mut Context { core: &mut self.core, now, out });
         let spec = ResponseSpec { reason: answer.reason, headers: answer.headers, ..reply::plain(answer.code) };
         self.core.respond(now, server, spec, out);
     }

@@ -16,7 +16,7 @@ use sip_core::Message;
 use sip_core::message::{Contact, Header, NameAddr};
 use sip_core::uri::Scheme;
 
-use super::{EndpointConfig, Now};
+use super::{EndpointConfig, Now, identity};
 use contact::{Shared, clean};
 
 /// Most contacts in one REGISTER. Phones send one, gateways a handful.
@@ -28,7 +28,7 @@ pub const MAX_BINDING_BYTES: usize = 4096;
 /// User-Agent is kept only to recognise phones of a kind.
 const MAX_USER_AGENT: usize = 128;
 
-/// The AoR that a REGISTER is about (step 5): the To URI, canonical, of a domain of ours.
+/// The AoR that a REGISTER is about (step 5): the To URI, canonical, of a domain of ours or at our address.
 /// # Errors
 /// [`Refusal::NotAnAor`] and [`Refusal::NotOurs`].
 pub fn target(config: &EndpointConfig, request: Message<'_>) -> Result<Aor, Refusal> {
@@ -36,8 +36,7 @@ pub fn target(config: &EndpointConfig, request: Message<'_>) -> Result<Aor, Refu
     if !matches!(to.scheme, Scheme::Sip | Scheme::Sips) {
         return Err(Refusal::NotAnAor);
     }
-    let aor = Aor::new(to.aor().ok_or(Refusal::NotOurs)?);
-    if config.domains.iter().any(|d| d == aor.domain()) { Ok(aor) } else { Err(Refusal::NotOurs) }
+    identity::aor(config, &to).ok_or(Refusal::NotOurs)
 }
 
 /// What a REGISTER asks to be stored. `proved` is the AoR whose password the sender knows; None is right only where no users file is kept.

@@ -161,6 +161,7 @@ fn only_the_own_aor_of_our_domains() {
     assert_eq!(change_by(own.as_bytes(), Some("bob@example.com")).unwrap_err(), Refusal::NotOwn);
     let to = |to: &str| change_of(own.replace("To: <sip:alice@example.com>", to).as_bytes());
     assert_eq!(to("To: sips:%61lice@EXAMPLE.com:5061;x=y").unwrap().aor, Aor::new("alice@example.com"));
+    assert_eq!(to("To: <sip:alice@192.0.2.1:5060>").unwrap().aor, Aor::new("alice@example.com"), "our address stands for our first domain");
     assert_eq!(to("To: <sip:alice@example.net>").unwrap_err().code(), 404);
     assert_eq!(to("To: <sip:example.com>").unwrap_err().code(), 404);
     assert_eq!(to("To: isbn:2983792873").unwrap_err().code(), 400);
