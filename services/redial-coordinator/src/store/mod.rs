@@ -4,6 +4,8 @@
 mod codec;
 mod keys;
 pub mod memory;
+pub mod redis;
 mod registration;
 
 pub use memory::MemoryStore;
+pub use redis::RedisStore;

@@ -1,0 +1,245 @@
+//! What runs for every REGISTER and INVITE: plain commands, a whole batch in one pipeline. Each side writes first and looks second,
+//! so of an arming and a registration that race at least one sees the other.
+
+use redial_core::link::{BindingChange, ContactChange, Register};
+use redial_core::store::{ArmOutcome, Lookup, LookupOp, RegisterOutcome, StoreError};
+use redial_core::{Aor, Binding, Pair, UnixMillis, Watch};
+use redis::Pipeline;
+
+use super::reply::{Field, Replies, bindings};
+use super::{RedisStore, ttl, unavailable};
+use crate::store::{codec, keys, registration};
+
+/// A field that a REGISTER wrote too early or that has no right to stay: `seen` is what must still be there for it to be replaced by
+/// `wanted`; empty means absent.
+struct Amend {
+    id: Vec<u8>,
+    seen: Vec<u8>,
+    wanted: Vec<u8>,
+}
+
+/// A REGISTER whose writes must be put right.
+struct Correction<'a> {
+    aor: &'a Aor,
+    /// For a hash that it emptied: how long the bindings that come back live.
+    ttl: u64,
+    fields: Vec<Amend>,
+}
+
+impl RedisStore {
+    pub(super) async fn register_all(&self, now: UnixMillis, ops: &[Register]) -> Result<Vec<RegisterOutcome>, StoreError> {
+        let mut pipeline = redis::Pipeline::with_capacity(ops.len() * 5);
+        for op in ops {
+            push_register(&mut pipeline, now, op);
+        }
+        let mut replies = Replies::new(self.run(&pipeline).await?);
+        let mut outcomes = Vec::with_capacity(ops.len());
+        let mut corrections: Vec<Correction<'_>> = Vec::new();
+        for op in ops {
+            let mut fields = replies.fields()?;
+            let waiting = replies.int()?;
+            // What an earlier op of this batch must not have written was still there when this one read.
+            for earlier in corrections.iter().filter(|c| *c.aor == op.aor) {
+                earlier.patch(&mut fields);
+            }
+            let stored = bindings(&fields);
+            let (live, out_of_order, amends) = match registration::apply(now, op, &stored) {
+                Some(done) => {
+                    let amends = fields.iter().filter(|f| done.drop.iter().any(|id| id.0.as_bytes() == f.id)).map(Amend::drop).collect();
+                    (done.live, false, amends)
+                }
+                None => (live(now, &stored), true, undo(op, &fields)),
+            };
+            let longest = stored.iter().map(|b| b.expires_at).max().unwrap_or(now);
+            if !Vec::is_empty(&amends) {
+                corrections.push(Correction { aor: &op.aor, ttl: ttl(now, longest), fields: amends });
+            }
+            outcomes.push(RegisterOutcome { bindings: live, out_of_order, waited_for: waiting & 1 != 0, parked: waiting & 2 != 0 });
+        }
+        for correction in &corrections {
+            self.correct(correction).await?;
+        }
+        Ok(outcomes)
+    }
+
+    async fn correct(&self, correction: &Correction<'_>) -> Result<(), StoreError> {
+        let mut call = self.scripts.amend.key(keys::bind(correction.aor));
+        call.arg(correction.ttl);
+        for field in &correction.fields {
+            call.arg(&field.id[..]).arg(&field.seen[..]).arg(&field.wanted[..]);
+        }
+        call.invoke_async::<i64>(&mut self.connection.clone()).await.map(drop).map_err(unavailable)
+    }
+
+    pub(super) async fn lookup_all(&self, now: UnixMillis, ops: &[LookupOp]) -> Result<Vec<Lookup>, StoreError> {
+        let mut pipeline = redis::Pipeline::with_capacity(ops.len() * 4);
+        for op in ops {
+            pipeline.cmd("HGETALL").arg(keys::bind(&op.callee));
+            if let Some(caller) = &op.caller {
+                let (pair, reverse) = both_ways(&op.callee, caller);
+                pipeline.cmd("HGETALL").arg(keys::bind(caller));
+                pipeline.cmd("GET").arg(keys::watch(&pair));
+                pipeline.cmd("GET").arg(keys::watch(&reverse));
+            }
+        }
+        let mut replies = Replies::new(self.run(&pipeline).await?);
+        ops.iter()
+            .map(|op| {
+                let mut lookup = Lookup { callee_bindings: replies.live(now)?, ..Lookup::default() };
+                if let Some(caller) = &op.caller {
+                    let (pair, reverse) = both_ways(&op.callee, caller);
+                    lookup.caller_bindings = replies.live(now)?;
+                    let open = |w: &Watch| w.deadline > now;
+                    lookup.watch = replies.watch(&pair)?.filter(open);
+                    lookup.reverse = replies.watch(&reverse)?.filter(open);
+                }
+                Ok(lookup)
+            })
+            .collect()
+    }
+
+    pub(super) async fn bindings_of(&self, now: UnixMillis, aors: &[Aor]) -> Result<Vec<Vec<Binding>>, StoreError> {
+        let mut pipeline = redis::Pipeline::with_capacity(aors.len());
+        for aor in aors {
+            pipeline.cmd("HGETALL").arg(keys::bind(aor));
+        }
+        let mut replies = Replies::new(self.run(&pipeline).await?);
+        aors.iter().map(|_| replies.live(now)).collect()
+    }
+
+    pub(super) async fn arm_all(&self, now: UnixMillis, watches: &[Watch]) -> Result<Vec<ArmOutcome>, StoreError> {
+        let mut pipeline = redis::Pipeline::with_capacity(watches.len() * 11);
+        for watch in watches {
+            self.push_arm(&mut pipeline, now, watch);
+        }
+        let mut replies = Replies::new(self.run(&pipeline).await?);
+        watches
+            .iter()
+            .map(|_| {
+                let stored = replies.was_set()?;
+                let newly_due = replies.int()? == 1;
+                Ok(ArmOutcome {
+                    stored,
+                    expired_before: stored && !newly_due,
+                    callee_bindings: replies.live(now)?,
+                    callee_watches: replies.count()?,
+                    caller_watches: replies.count()?,
+                })
+            })
+            .collect()
+    }
+
+    /// Five replies: SET, ZADD due, HGETALL, ZCARD wait, ZCOUNT mine.
+    ///
+    /// An existing record keeps its due time and its place (NX). A due entry without a record is a watch that ran out and that
+    /// nobody has ended yet: it stays as it is, and whoever looks at it then finds the new record.
+    fn push_arm(&self, pipeline: &mut Pipeline, now: UnixMillis, watch: &Watch) {
+        let pair = &watch.pair;
+        let (wait, mine) = (keys::wait(&pair.callee), keys::mine(&pair.caller));
+        let px = ttl(now, watch.deadline);
+        let (caller, callee) = (pair.caller.as_str(), pair.callee.as_str());
+        pipeline.cmd("SET").arg(keys::watch(pair)).arg(codec::encode_watch(watch)).arg("NX").arg("PX").arg(px);
+        pipeline.cmd("ZADD").arg(keys::due(pair.callee.shard())).arg("NX").arg(watch.deadline.0).arg(keys::member(pair));
+        pipeline.cmd("ZADD").arg(&wait).arg("NX").arg(self.arrival(watch.armed_at)).arg(caller).ignore();
+        push_expire(pipeline, &wait, px);
+        pipeline.cmd("ZADD").arg(&mine).arg("GT").arg(watch.deadline.0).arg(callee).ignore();
+        push_expire(pipeline, &mine, px);
+        pipeline.cmd("HGETALL").arg(keys::bind(&pair.callee));
+        pipeline.cmd("ZCARD").arg(&wait);
+        pipeline.cmd("ZCOUNT").arg(&mine).arg(format!("({}", now.0)).arg("+inf");
+    }
+}
+
+/// Two replies: the bindings before, and who waits: 1 for a queue, 2 for parked watches, 3 for both.
+fn push_register(pipeline: &mut Pipeline, now: UnixMillis, op: &Register) {
+    let bind = keys::bind(&op.aor);
+    pipeline.cmd("HGETALL").arg(&bind);
+    match &op.change {
+        BindingChange::Fetch => {}
+        BindingChange::RemoveAll => {
+            pipeline.cmd("DEL").arg(&bind).ignore();
+        }
+        BindingChange::Each(changes) => push_changes(pipeline, now, op, &bind, changes),
+    }
+    // EXISTS counts a key as often as it is named.
+    let parked = keys::parked(&op.aor);
+    pipeline.cmd("EXISTS").arg(keys::wait(&op.aor)).arg(&parked).arg(&parked);
+}
+
+fn push_changes(pipeline: &mut Pipeline, now: UnixMillis, op: &Register, bind: &str, changes: &[ContactChange]) {
+    let mut longest = None;
+    for change in changes {
+        if let ContactChange::Put(binding) = change {
+            pipeline.cmd("HSET").arg(bind).arg(&binding.id.0).arg(codec::encode_binding(binding)).ignore();
+            longest = longest.max(Some(binding.expires_at));
+        }
+    }
+    for change in changes {
+        if let ContactChange::Remove(id) = change
+            && !registration::puts(op, id)
+        {
+            pipeline.cmd("HDEL").arg(bind).arg(&id.0).ignore();
+        }
+    }
+    if let Some(until) = longest {
+        push_expire(pipeline, bind, ttl(now, until));
+    }
+}
+
+/// Lets the key live at least `px` ms: NX for a key without a TTL, GT never shortens one.
+fn push_expire(pipeline: &mut Pipeline, key: &str, px: u64) {
+    pipeline.cmd("PEXPIRE").arg(key).arg(px).arg("NX").ignore();
+    pipeline.cmd("PEXPIRE").arg(key).arg(px).arg("GT").ignore();
+}
+
+fn both_ways(callee: &Aor, caller: &Aor) -> (Pair, Pair) {
+    (Pair { callee: callee.clone(), caller: caller.clone() }, Pair { callee: caller.clone(), caller: callee.clone() })
+}
+
+fn live(now: UnixMillis, stored: &[Binding]) -> Vec<Binding> {
+    let mut live: Vec<Binding> = stored.iter().filter(|b| b.expires_at > now).cloned().collect();
+    registration::sort(&mut live);
+    live
+}
+
+/// What brings back the fields that an out-of-order `op` has changed.
+fn undo(op: &Register, before: &[Field]) -> Vec<Amend> {
+    let stored = |id: &[u8]| before.iter().find(|f| f.id == id).map(|f| f.record.clone()).unwrap_or_default();
+    match &op.change {
+        BindingChange::Fetch => Vec::new(),
+        BindingChange::RemoveAll => before.iter().map(|f| Amend { id: f.id.clone(), seen: Vec::new(), wanted: f.record.clone() }).collect(),
+        BindingChange::Each(changes) => changes
+            .iter()
+            .map(|change| match change {
+                ContactChange::Put(b) => {
+                    Amend { id: b.id.0.clone().into_bytes(), seen: codec::encode_binding(b), wanted: stored(b.id.0.as_bytes()) }
+                }
+                ContactChange::Remove(id) => Amend { id: id.0.clone().into_bytes(), seen: Vec::new(), wanted: stored(id.0.as_bytes()) },
+            })
+            .collect(),
+    }
+}
+
+impl Amend {
+    fn drop(field: &Field) -> Self {
+        Self { id: field.id.clone(), seen: field.record.clone(), wanted: Vec::new() }
+    }
+}
+
+impl Correction<'_> {
+    /// Makes `fields` what a later op of the same batch would have read after the correction.
+    fn patch(&self, fields: &mut Vec<Field>) {
+        for amend in &self.fields {
+            let at = fields.iter().position(|f| f.id == amend.id);
+            if at.map_or(&[][..], |at| &fields[at].record) != &amend.seen[..] {
+                continue;
+            }
+            match at {
+                Some(at) if amend.wanted.is_empty() => drop(fields.swap_remove(at)),
+                Some(at) => fields[at].record.clone_from(&amend.wanted),
+                None if amend.wanted.is_empty() => {}
+                None => fields.push(Field { id: amend.id.clone(), record: amend.wanted.clone() }),
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+-- Frees the turn if the caller still has it.
+-- KEYS: turn; ARGV: caller
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
