@@ -10,7 +10,7 @@ use redial_core::link::{NotWatched, RecallResult};
 use sip_core::Method;
 
 pub use histogram::Histogram;
-pub use labels::{Ask, DropReason, Outcome};
+pub use labels::{Ask, DropReason, OrderDrop, Outcome};
 use labels::{METHODS, method_index};
 
 /// Status codes that a SIP message can have.
@@ -47,6 +47,7 @@ pub struct Metrics {
     watches_granted: AtomicU64,
     watches_refused: [AtomicU64; NotWatched::ALL.len()],
     recalls: [[AtomicU64; RECALL_RESULTS.len()]; RUNGS],
+    order_drops: [AtomicU64; OrderDrop::ALL.len()],
     handovers: AtomicU64,
     server_transactions: AtomicU64,
     client_transactions: AtomicU64,
@@ -104,6 +105,7 @@ impl Default for Metrics {
             watches_granted: AtomicU64::new(0),
             watches_refused: Default::default(),
             recalls: Default::default(),
+            order_drops: Default::default(),
             handovers: AtomicU64::new(0),
             server_transactions: AtomicU64::new(0),
             client_transactions: AtomicU64::new(0),
@@ -141,6 +143,10 @@ impl Metrics {
 
     pub fn dropped(&self, reason: DropReason) {
         self.drops[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    pub fn order_dropped(&self, why: OrderDrop) {
+        self.order_drops[why as usize].fetch_add(1, Relaxed);
     }
 
     pub fn routed(&self, outcome: Outcome) {
@@ -224,6 +230,13 @@ impl Metrics {
             "reason",
             NotWatched::ALL.map(NotWatched::as_str),
             &self.watches_refused,
+        ));
+        all.extend(labelled(
+            "redial_orders_dropped_total",
+            "recalls that a coordinator ordered and this edge did not make",
+            "reason",
+            OrderDrop::ALL.map(OrderDrop::as_str),
+            &self.order_drops,
         ));
         for (rung, results) in self.recalls.iter().enumerate() {
             let of_rung =

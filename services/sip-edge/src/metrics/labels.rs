@@ -83,6 +83,18 @@ words! {
 }
 
 words! {
+    /// Why a recall that a coordinator ordered was not made.
+    OrderDrop {
+        /// The same order again (P3).
+        Repeated = "repeated",
+        /// Older than an order seen for the pair (P3).
+        Outdated = "outdated",
+        /// Too many recalls at a time; the claim's lease brings the watch back.
+        TableFull = "table_full",
+    }
+}
+
+words! {
     /// What an edge asks of a coordinator.
     Ask {
         Register = "register",

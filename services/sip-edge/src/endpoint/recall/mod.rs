@@ -23,6 +23,7 @@ use sip_core::Message;
 use sip_core::dialog::{Progress, Subscription};
 
 use super::{EndpointConfig, Now, Peer};
+use crate::metrics::OrderDrop;
 use refer::Refer;
 use tag::Names;
 
@@ -67,18 +68,6 @@ pub struct Recalls {
     latest: FxHashMap<Pair, u64>,
     timers: BTreeSet<(Instant, u64)>,
     trying: usize,
-    counts: Counts,
-}
-
-/// Orders that were not executed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// The same order again.
-    pub repeated: u64,
-    /// Older than an order seen for the pair.
-    pub outdated: u64,
-    /// The table was full; the claim's lease brings the watch back.
-    pub dropped: u64,
 }
 
 #[derive(Debug)]
@@ -111,34 +100,20 @@ impl Recalls {
     #[must_use]
     pub fn new(config: Arc<EndpointConfig>, worker: u8) -> Self {
         let names = Names::new(&config, worker);
-        Self {
-            config,
-            names,
-            next: 0,
-            recalls: FxHashMap::default(),
-            latest: FxHashMap::default(),
-            timers: BTreeSet::new(),
-            trying: 0,
-            counts: Counts::default(),
-        }
+        Self { config, names, next: 0, recalls: FxHashMap::default(), latest: FxHashMap::default(), timers: BTreeSet::new(), trying: 0 }
     }
 
     pub fn on_order(&mut self, now: Now, order: RecallOrder, cx: &mut impl RecallContext) {
         if let Some(&number) = self.latest.get(&order.pair) {
             let seen = self.recalls.get(&number).map_or(Fence::default(), |r| r.fence);
-            if order.fence < seen {
-                self.counts.outdated += 1;
-                return;
-            }
-            if order.fence == seen {
-                self.counts.repeated += 1;
-                return;
+            if order.fence <= seen {
+                let why = if order.fence == seen { OrderDrop::Repeated } else { OrderDrop::Outdated };
+                return self.config.metrics.order_dropped(why);
             }
             self.replace(number, cx);
         }
         if self.recalls.len() >= MAX_RECALLS {
-            self.counts.dropped += 1;
-            return;
+            return self.config.metrics.order_dropped(OrderDrop::TableFull);
         }
         let number = self.next;
         self.next += 1;
@@ -213,11 +188,6 @@ impl Recalls {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.trying == 0
-    }
-
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.counts
     }
 
     /// Recalls remembered, running and finished.
