@@ -74,7 +74,7 @@ impl Core {
             }
             // The store is away, or answers nonsense: what this worker knows must do (P6), and nobody is told that he is remembered (P1).
             Reply::Failed(_) | Reply::Registered(_) | Reply::Located(_) | Reply::Noted => {
-                self.from_memory(now, server, &route.callee, out);
+                self.route_from_memory(now, server, &route.callee, out);
             }
         }
     }
@@ -90,11 +90,11 @@ impl Core {
                 self.config.metrics.routed(Outcome::Online);
                 self.fork(now, server, targets, Vec::new(), out);
             }
-            Reply::Failed(_) | Reply::Registered(_) | Reply::Routed(_) | Reply::Noted => self.from_memory(now, server, aor, out),
+            Reply::Failed(_) | Reply::Registered(_) | Reply::Routed(_) | Reply::Noted => self.route_from_memory(now, server, aor, out),
         }
     }
 
-    fn from_memory(&mut self, now: Now, server: Id, callee: &Aor, out: &mut Outbox) {
+    fn route_from_memory(&mut self, now: Now, server: Id, callee: &Aor, out: &mut Outbox) {
         let targets: Vec<Target> = self.known.targets(now.unix, callee);
         if targets.is_empty() {
             self.config.metrics.routed(Outcome::Refused);

@@ -4,34 +4,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use redial_core::link::{Event, Reply, Request};
-use redial_core::{EdgeId, PolicySet, UnixMillis};
+use redial_core::{EdgeId, UnixMillis};
 use sip_core::MessageBuf;
 
 use super::config::Listener;
-use super::{Endpoint, EndpointConfig, Now, Outbox, Peer};
-use crate::metrics::Metrics;
+use super::{Endpoint, EndpointConfig, Now, Outbox, Peer, fixture};
 
-/// An edge `edge` for example.com at 192.0.2.1:5060 and [2001:db8::1]:5060.
+/// An edge `edge` for example.com at 192.0.2.1:5060 and [2001:db8::1]:5060, open to everybody.
 pub(crate) fn config() -> EndpointConfig {
+    config_with(None)
+}
+
+/// The same with a users file.
+pub(crate) fn config_with(users: Option<&str>) -> EndpointConfig {
     let listener = |addr: &str| Listener { bound: addr.parse().unwrap(), advertised: addr.parse().unwrap() };
-    EndpointConfig {
-        edge: EdgeId::new("edge"),
-        domains: vec!["example.com".to_owned()],
-        listeners: vec![listener("192.0.2.1:5060"), listener("[2001:db8::1]:5060")],
-        secret: [7; 32],
-        users: None,
-        policies: Arc::new(ArcSwap::from_pointee(PolicySet::default())),
-        metrics: Arc::new(Metrics::default()),
-        register_min: Duration::from_secs(60),
-        register_max: Duration::from_secs(7200),
-        register_default: Duration::from_secs(3600),
-        max_transactions: 1000,
-        max_known: 100,
-        coordinator_timeout: Duration::from_secs(3),
-        timer_c: Duration::from_secs(180),
-    }
+    let listeners = vec![listener("192.0.2.1:5060"), listener("[2001:db8::1]:5060")];
+    EndpointConfig { edge: EdgeId::new("edge"), listeners, max_known: 100, ..fixture::config(users) }
 }
 
 /// One sent datagram.
@@ -89,8 +78,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(config: EndpointConfig) -> Self {
         let config = Arc::new(config);
-        #[allow(clippy::disallowed_methods, reason = "an origin; only the distance from it matters")]
-        let start = Instant::now();
+        let start = fixture::start();
         let endpoint = Endpoint::new(Arc::clone(&config), 3);
         Self { endpoint, config, start, elapsed: Duration::ZERO, out: Outbox::default(), requests: Vec::new() }
     }

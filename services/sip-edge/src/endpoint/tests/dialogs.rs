@@ -1,1 +1,115 @@
+//! Requests inside dialogs: by the token in our Route, both ways, and nowhere else.
+
+use redial_core::link::{CallReport, CallResult, Event};
+
 use super::*;
+
+/// A request inside the call, from one side, with the Route that our Record-Route made.
+fn inside(method: &str, from: &str, uri: &str, route: Option<&str>, branch: &str) -> String {
+    let route = route.map(|r| format!("Route: {r}\r\n")).unwrap_or_default();
+    format!(
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\nFrom: <sip:x@example.com>;tag=a1\r\n\
+         To: <sip:y@example.com>;tag=phone\r\n{route}Call-ID: call-1\r\nCSeq: 8 {method}\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+fn record_route(invites: &[Sent]) -> String {
+    invites[0].header("Record-Route").unwrap().to_owned()
+}
+
+#[test]
+fn a_plain_call_between_reachable_phones_goes_on_without_us() {
+    let (_, invites) = ringing(online(&[target(BOB, 1000)]));
+    assert_eq!(invites[0].header("Record-Route"), None);
+}
+
+#[test]
+fn the_bye_of_a_watched_call_comes_by_us_and_is_reported() {
+    let (mut driver, invites) = ringing(online_watched(&[target(BOB, 1000)]));
+    let route = record_route(&invites);
+    driver.receive(BOB, &invites[0].response(200, ""));
+    driver.events();
+
+    let sent = driver.receive(ALICE, &inside("ACK", ALICE, "sip:bob@192.0.2.20:5060", Some(&route), "ack"));
+    assert_eq!((sent[0].to.to_string(), sent[0].method().as_str(), sent[0].header("Route")), (BOB.to_owned(), "ACK", None));
+    assert_eq!(driver.transactions().1, 1);
+
+    let sent = driver.receive(BOB, &inside("BYE", BOB, "sip:alice@192.0.2.10:5060", Some(&route), "bye"));
+    let bye = sent.iter().find(|s| s.method() == "BYE").unwrap();
+    assert_eq!((bye.to.to_string(), bye.header("Route")), (ALICE.to_owned(), None));
+    assert!(bye.text.starts_with("BYE sip:alice@192.0.2.10:5060 "));
+    match driver.events().as_slice() {
+        [Event::CallReport(report)] => assert_eq!(*report, CallReport { pair: pair(), fence: Fence(9), result: CallResult::Ended }),
+        other => panic!("{other:?}"),
+    }
+    let sent = driver.receive(ALICE, &bye.response(200, ""));
+    assert_eq!((codes(&sent), sent[0].to.to_string()), (vec![200], BOB.to_owned()));
+}
+
+#[test]
+fn a_phone_behind_a_nat_is_reached_by_its_flow() {
+    let mut behind = target(BOB, 1000);
+    behind.uri = "sip:bob@10.0.0.7:5060".to_owned();
+    let (mut driver, invites) = ringing(online(&[behind]));
+    let route = record_route(&invites);
+    assert!(invites[0].text.starts_with("INVITE sip:bob@10.0.0.7:5060 "));
+    let sent = driver.receive(ALICE, &inside("INVITE", ALICE, "sip:bob@10.0.0.7:5060", Some(&route), "re"));
+    assert_eq!(codes(&sent), [100, 0]);
+    assert_eq!(sent[1].to.to_string(), BOB);
+    // The NAT gives it another port: known by its host.
+    let sent = driver.receive("192.0.2.20:41000", &inside("INFO", "10.0.0.7:5060", "sip:alice@192.0.2.10", Some(&route), "in"));
+    assert_eq!(sent[0].to.to_string(), ALICE);
+}
+
+#[test]
+fn sides_on_different_listeners_have_a_route_each() {
+    let six = "[2001:db8::20]:5060";
+    let (mut driver, invites) = ringing(online(&[target(six, 1000)]));
+    let route = record_route(&invites);
+    assert!(route.contains("@[2001:db8::1]:5060;lr>, <sip:") && route.ends_with("@192.0.2.1:5060;lr>"), "{route}");
+    let sent = driver.receive(six, &inside("BYE", six, "sip:alice@192.0.2.10:5060", Some(&route), "bye"));
+    assert_eq!((sent[0].to.to_string(), sent[0].header("Route")), (ALICE.to_owned(), None));
+}
+
+#[test]
+fn nobody_is_sent_where_he_likes() {
+    let mut driver = Driver::new(config());
+    let victim = "sip:victim@198.51.100.9";
+    let (good, _) = ringing(online_watched(&[target(BOB, 1000)]));
+    drop(good);
+    for (route, code) in [
+        (None, 481),
+        (Some("<sip:192.0.2.1;lr>"), 403),
+        (Some("<sip:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA@192.0.2.1;lr>"), 403),
+        (Some("<sip:198.51.100.9;lr>"), 403),
+        (Some("<sip:192.0.2.1;lr>, <sip:198.51.100.9;lr>"), 403),
+    ] {
+        assert_eq!(codes(&driver.receive(ALICE, &inside("BYE", ALICE, victim, route, "x"))), [code], "{route:?}");
+        assert!(driver.receive(ALICE, &inside("ACK", ALICE, victim, route, "y")).is_empty());
+    }
+    let out_of_dialog = request("INVITE", "sip:bob@example.com", "z", "Route: <sip:198.51.100.9;lr>\r\n");
+    assert_eq!(codes(&driver.receive(ALICE, &out_of_dialog)), [403]);
+    assert_eq!(codes(&driver.receive(ALICE, &request("INVITE", victim, "q", ""))), [404]);
+    assert_eq!((driver.requests.len(), driver.transactions()), (0, (0, 0)));
+}
+
+#[test]
+fn a_preloaded_route_to_us_is_taken_off() {
+    let mut driver = Driver::new(config());
+    assert_eq!(codes(&driver.receive(ALICE, &invite("1", "Route: <sip:192.0.2.1:5060;lr>\r\n"))), [100]);
+    let sent = driver.reply(online(&[target(BOB, 1000)]));
+    assert_eq!(sent[0].header("Route"), None);
+}
+
+#[test]
+fn a_bye_without_a_route_finds_a_known_phone() {
+    let (mut driver, invites) = ringing(online(&[target(BOB, 1000)]));
+    driver.receive(BOB, &invites[0].response(200, ""));
+    let sent = driver.receive(ALICE, &inside("ACK", ALICE, "sip:bob@192.0.2.20:5060", None, "ack"));
+    assert_eq!((sent.len(), sent[0].to.to_string()), (1, BOB.to_owned()));
+    // Phones that put the AoR there are helped, too.
+    let sent = driver.receive(ALICE, &inside("ACK", ALICE, "sip:bob@example.com", None, "ack2"));
+    assert!(sent[0].text.starts_with("ACK sip:bob@192.0.2.20:5060 "));
+    let sent = driver.receive(ALICE, &inside("BYE", ALICE, "sip:bob@192.0.2.20:5060", None, "bye"));
+    assert_eq!((sent.len(), sent[0].to.to_string()), (1, BOB.to_owned()));
+}
