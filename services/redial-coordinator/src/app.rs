@@ -20,7 +20,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::coordinator::{Coordinator, Hints, Setup};
 use crate::grpc::{LinkService, OperatorService};
-use crate::policies::{BadPolicies, PolicyFile};
+use crate::policies::{BadPolicies, PolicyFile, settled};
 
 /// Default of [`Config::grace`].
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -38,6 +38,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// None: default policies.
     pub policy: Option<PathBuf>,
+    /// Overrides `settle` of every policy.
+    pub settle: Option<Duration>,
     pub setup: Setup,
     /// How long a drain may take.
     pub grace: Duration,
@@ -77,8 +79,8 @@ impl Config {
         readiness: &Readiness,
     ) -> Result<App<S>, BuildError> {
         let (file, policies) = match &self.policy {
-            Some(path) => PolicyFile::open(path).map(|(file, policies)| (Some(file), policies))?,
-            None => (None, watch::channel(Arc::new(PolicySet::default())).1),
+            Some(path) => PolicyFile::open(path, self.settle).map(|(file, policies)| (Some(file), policies))?,
+            None => (None, watch::channel(Arc::new(settled(PolicySet::default(), self.settle))).1),
         };
         let bind = || -> io::Result<_> {
             let listener = std::net::TcpListener::bind(self.listen)?;

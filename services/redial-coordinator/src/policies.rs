@@ -45,10 +45,21 @@ pub fn read(path: &Path) -> Result<PolicySet, BadPolicies> {
     PolicySet::parse(&text).map_err(|errors| BadPolicies::Wrong(path.into(), errors))
 }
 
+/// The set with `settle` in every policy, where one is given.
+#[must_use]
+pub fn settled(mut set: PolicySet, settle: Option<Duration>) -> PolicySet {
+    if let Some(settle) = settle {
+        set.default.settle = settle;
+        set.rules.iter_mut().for_each(|rule| rule.policy.settle = settle);
+    }
+    set
+}
+
 /// The policies in force and where they come from.
 #[derive(Debug)]
 pub struct PolicyFile {
     path: PathBuf,
+    settle: Option<Duration>,
     seen: Option<Stamp>,
     current: watch::Sender<Arc<PolicySet>>,
 }
@@ -57,14 +68,14 @@ pub struct PolicyFile {
 type Stamp = (SystemTime, u64);
 
 impl PolicyFile {
-    /// Reads the file for the first time.
+    /// Reads the file for the first time. `settle` overrides that of every policy, now and later.
     ///
     /// # Errors
     /// As [`read`].
-    pub fn open(path: &Path) -> Result<(Self, watch::Receiver<Arc<PolicySet>>), BadPolicies> {
+    pub fn open(path: &Path, settle: Option<Duration>) -> Result<(Self, watch::Receiver<Arc<PolicySet>>), BadPolicies> {
         let seen = stamp(path);
-        let (current, policies) = watch::channel(Arc::new(read(path)?));
-        Ok((Self { path: path.into(), seen, current }, policies))
+        let (current, policies) = watch::channel(Arc::new(settled(read(path)?, settle)));
+        Ok((Self { path: path.into(), settle, seen, current }, policies))
     }
 
     /// Follows the file until the caller stops polling.
@@ -100,6 +111,7 @@ impl PolicyFile {
         self.seen = stamp(&self.path);
         match read(&self.path) {
             Ok(set) => {
+                let set = settled(set, self.settle);
                 let changed = self.current.send_if_modified(|current| {
                     let differs = **current != set;
                     if differs {
@@ -137,7 +149,7 @@ mod tests {
     #[test]
     fn a_changed_file_replaces_the_policies() {
         let path = file("good", "maxWatches = 7\n");
-        let (mut source, policies) = PolicyFile::open(&path).unwrap();
+        let (mut source, policies) = PolicyFile::open(&path, None).unwrap();
         assert_eq!(policies.borrow().max_watches, 7);
         std::fs::write(&path, "maxWatches = 1234\n").unwrap();
         source.reload_if_changed();
@@ -145,9 +157,17 @@ mod tests {
     }
 
     #[test]
+    fn a_given_settle_overrides_every_policy() {
+        let path = file("settle", "[default]\nsettle = \"9s\"\n[[rule]]\ndomain = \"*\"\nsettle = \"8s\"\n");
+        let (_, policies) = PolicyFile::open(&path, Some(Duration::ZERO)).unwrap();
+        let set = policies.borrow().clone();
+        assert_eq!((set.default.settle, set.rules[0].policy.settle), (Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
     fn a_bad_or_missing_file_leaves_the_last_good_policies() {
         let path = file("bad", "maxWatches = 7\n");
-        let (mut source, policies) = PolicyFile::open(&path).unwrap();
+        let (mut source, policies) = PolicyFile::open(&path, None).unwrap();
         std::fs::write(&path, "maxWatches = 0\nnonsense = true\n").unwrap();
         source.reload_if_changed();
         assert_eq!(policies.borrow().max_watches, 7);
@@ -159,8 +179,8 @@ mod tests {
     #[test]
     fn a_bad_file_at_the_start_names_every_bad_key() {
         let path = file("first", "nonsense = true\nmaxWatches = \"many\"\n");
-        let text = PolicyFile::open(&path).unwrap_err().to_string();
+        let text = PolicyFile::open(&path, None).unwrap_err().to_string();
         assert!(text.contains("nonsense") && text.contains("maxWatches"), "{text}");
-        assert!(matches!(PolicyFile::open(Path::new("/nowhere/at/all")), Err(BadPolicies::Unreadable(..))));
+        assert!(matches!(PolicyFile::open(Path::new("/nowhere/at/all"), None), Err(BadPolicies::Unreadable(..))));
     }
 }

@@ -46,7 +46,7 @@ impl Settings {
         let replica = self.replica_name.clone().unwrap_or_else(|| self.listen.to_string());
         let store_kind = if self.redis.is_some() { "redis" } else { "memory" };
         let setup = Setup { replica, store_kind, sweep_interval: self.sweep_interval };
-        Config { listen: self.listen, policy: self.policy.clone(), setup, grace: self.grace }
+        Config { listen: self.listen, policy: self.policy.clone(), settle: None, setup, grace: self.grace }
     }
 }
 

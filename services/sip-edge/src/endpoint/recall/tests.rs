@@ -1,5 +1,6 @@
 //! Recalls against phones that behave in the ways that phones do.
 
+use proptest::prelude::*;
 use redial_core::{Aor, EdgeId, Flow, UnixMillis};
 use sip_core::{Index, Method};
 
@@ -400,6 +401,58 @@ fn a_subscription_lives_a_minute_beyond_the_order() {
     assert!(story.recalls.is_empty() && story.recalls.next_timer().is_none(), "nothing is left of it");
     story.recalls.on_order(story.now, order(1, 1, &[Phone::Silent]), &mut story.wire);
     assert_eq!(story.wire.sent.len(), 2, "the fence is forgotten with it");
+}
+
+/// RFC 6665 section 4.1.2.4, Timer N.
+#[test]
+fn a_subscription_without_a_first_notify_ends_after_timer_n() {
+    let mut story = Story::play(2, &[Phone::Answers(202)]);
+    let text = notify(story.refer(), 1, "active", "SIP/2.0 100 Trying\r\n");
+    story.wait(sip_core::dialog::TIMER_N);
+    assert_eq!(story.notify(&text).code, 481);
+}
+
+/// P7: contacts are the order's, in order; where to call comes from the pair and nothing else.
+#[test]
+fn p7_a_recall_goes_to_the_ordered_contacts_and_names_the_callee() {
+    let story = Story::play(1, &[Phone::Answers(480), Phone::Silent, Phone::AcceptsQuietly]);
+    for (n, (peer, refer, _)) in story.wire.sent.iter().enumerate() {
+        assert_eq!(peer.addr, format!("192.0.2.{}:5060", 10 + n).parse().unwrap());
+        assert!(refer.starts_with(&format!("REFER sip:alice@192.0.2.{}:5060;ob SIP/2.0\r\n", 10 + n)));
+        assert_eq!(header(refer, "Refer-To"), "<sip:bob@example.com>");
+        assert_eq!(header(refer, "CSeq"), format!("{} REFER", n + 1));
+    }
+    assert_eq!(story.wire.sent.len(), 3);
+}
+
+fn phones() -> impl Strategy<Value = Phone> {
+    use Phone::*;
+    prop_oneof![
+        (200_u16..700).prop_map(Answers),
+        Just(AcceptsQuietly),
+        (100_u16..700).prop_map(AcceptsAndNotifies),
+        (100_u16..700).prop_map(NotifiesFirst),
+        Just(Silent),
+        Just(Unsendable),
+        Just(Elsewhere),
+    ]
+}
+
+proptest! {
+    /// Whatever the phones do: one outcome, told first and once; nobody is asked after somebody accepted or refused, or after the time.
+    #[test]
+    fn every_order_has_one_outcome(rung in 1_u8..3, phones in prop::collection::vec(phones(), 0..6)) {
+        let mut story = Story::play(rung, &phones);
+        let results = story.results();
+        prop_assert!(matches!(results[0], Accepted | Refused(_) | Unreachable), "{:?}", results);
+        prop_assert!(results[1..].iter().all(|r| matches!(r, Notified(_))) && results.len() <= 2, "{:?}", results);
+        prop_assert!(story.recalls.is_idle());
+        let sent = story.wire.sent.len();
+        story.wait(TIMEOUT + LINGER);
+        prop_assert_eq!(story.wire.sent.len(), sent);
+        prop_assert_eq!(story.results(), results);
+        prop_assert!(story.recalls.is_empty() && story.recalls.next_timer().is_none());
+    }
 }
 
 #[test]

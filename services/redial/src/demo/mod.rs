@@ -1,0 +1,57 @@
+//! `redial demo`: the whole story between real UDP sockets, as a ladder with timestamps.
+
+mod cost;
+mod ladder;
+mod phone;
+mod story;
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::standalone::Parts;
+use ladder::Ladder;
+
+const DOMAIN: &str = "example.com";
+
+/// Options of the demo.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// Play against a server that runs already (open on loopback, domain example.com) instead of one of our own
+    #[arg(long, value_name = "ADDR")]
+    server: Option<SocketAddr>,
+}
+
+/// Plays the story and prints it. Fails unless the call was really connected.
+pub async fn run(options: Options) -> Result<()> {
+    let stop = CancellationToken::new();
+    let (server, running) = match options.server {
+        Some(server) => (server, None),
+        None => {
+            let parts = Parts::for_demo(DOMAIN).await?;
+            let server = parts.edge.listeners().first().context("no listener")?.bound;
+            (server, Some(tokio::spawn(parts.run(stop.clone()))))
+        }
+    };
+    println!("alice and bob are two phones on UDP sockets; redial listens on udp:{server}\n");
+    let ladder = Ladder::new("alice");
+    println!("{}", ladder::head("alice", "redial", "bob"));
+    let outcome = story::play(server, DOMAIN, &ladder).await;
+    stop.cancel();
+    if let Some(running) = running {
+        running.abort();
+    }
+    let outcome = outcome?;
+    let lines = ladder.lines();
+    let spent = cost::spent(&lines);
+    println!("\n  {} messages on the wire, {spent} of them for the recall\n", lines.len());
+    println!("{}", cost::table(spent));
+    ensure!(spent > 0, "no recall was seen");
+    if !outcome.connected {
+        bail!("the recalled call was not answered");
+    }
+    println!("connected");
+    Ok(())
+}
