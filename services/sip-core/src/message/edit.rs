@@ -8,13 +8,16 @@ use super::grammar::{Elements, offset_in};
 use super::index::Field;
 use super::{Header, Message, Via};
 
+/// Enough for a Via and a Record-Route of ours: an ordinary forward allocates nothing.
+type Text = SmallVec<[u8; 384]>;
+
 /// Collects changes to one message, then writes the result in one pass. Values are single lines: a line break in one becomes a space.
 #[derive(Debug)]
 pub struct Edit<'a> {
     message: Message<'a>,
     splices: SmallVec<[Splice; 8]>,
     /// What the splices put in.
-    text: Vec<u8>,
+    text: Text,
 }
 
 /// `start..end` of the received bytes is replaced by `text.0..text.1` of the edit's own.
@@ -27,7 +30,7 @@ struct Splice {
 
 impl<'a> Edit<'a> {
     pub fn new(message: Message<'a>) -> Self {
-        Self { message, splices: SmallVec::new(), text: Vec::new() }
+        Self { message, splices: SmallVec::new(), text: SmallVec::new() }
     }
 
     /// No effect on a response.
@@ -144,7 +147,7 @@ impl<'a> Edit<'a> {
     }
 
     fn fields(&self, header: Header) -> impl Iterator<Item = &'a Field> + use<'a> {
-        self.message.index.fields.iter().filter(move |field| field.header == header)
+        self.message.indexed(header)
     }
 
     fn fields_end(&self) -> usize {
@@ -181,7 +184,7 @@ impl<'a> Edit<'a> {
         self.splices.push(Splice { start, end, text });
     }
 
-    fn text(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (usize, usize) {
+    fn text(&mut self, write: impl FnOnce(&mut Text)) -> (usize, usize) {
         let start = self.text.len();
         write(&mut self.text);
         for b in &mut self.text[start..] {

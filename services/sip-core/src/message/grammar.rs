@@ -1,19 +1,75 @@
 //! Character classes and scanning of RFC 3261 section 25.1. Linear white space here is SP, HTAB and the line breaks of a fold.
 
-/// One class table for tokens: the received bytes are scanned by it name by name.
-static TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
+/// The classes a byte is in, one bit each.
+pub(crate) const TOKEN: u8 = 1;
+pub(crate) const UNRESERVED: u8 = 2;
+/// user-unreserved too; `#` is none, but phones dial it unescaped (`sip:*21#@...`).
+pub(crate) const USER: u8 = 4;
+pub(crate) const PASSWORD: u8 = 8;
+/// param-unreserved too; `=` is none, but values in base 64 end with it.
+pub(crate) const URI_PARAM: u8 = 16;
+/// hnv-unreserved too; `@` and `;` should be escaped in a header, but Replaces in a Refer-To comes with them.
+pub(crate) const URI_HEADER: u8 = 32;
+/// hostname; `_` is none, but names with it are in use.
+pub(crate) const HOST: u8 = 64;
+
+/// Received bytes are scanned by one look-up each.
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
     let mut b = 0;
     while b < 256 {
         let c = b as u8;
-        table[b] = c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        let mut class = 0;
+        if c.is_ascii_alphanumeric() {
+            class = TOKEN | UNRESERVED | USER | PASSWORD | URI_PARAM | URI_HEADER | HOST;
+        }
+        if matches!(c, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~') {
+            class |= TOKEN;
+        }
+        if matches!(c, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')') {
+            class |= UNRESERVED | USER | PASSWORD | URI_PARAM | URI_HEADER;
+        }
+        if matches!(c, b'&' | b'=' | b'+' | b'$' | b',') {
+            class |= USER | PASSWORD;
+        }
+        if matches!(c, b';' | b'?' | b'/' | b'#') {
+            class |= USER;
+        }
+        if matches!(c, b'[' | b']' | b'/' | b':' | b'&' | b'+' | b'$' | b'=') {
+            class |= URI_PARAM;
+        }
+        if matches!(c, b'[' | b']' | b'/' | b'?' | b':' | b'+' | b'$' | b'=' | b'&' | b'@' | b';') {
+            class |= URI_HEADER;
+        }
+        if matches!(c, b'-' | b'.' | b'_') {
+            class |= HOST;
+        }
+        table[b] = class;
         b += 1;
     }
     table
 };
 
+/// Whether the byte is in one of the classes.
+pub(crate) fn is(class: u8, b: u8) -> bool {
+    CLASSES[b as usize] & class != 0
+}
+
+/// Whether all bytes are of the class or part of a `%` escape.
+pub(crate) fn escaped_or(class: u8, bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    loop {
+        match rest {
+            [] => return true,
+            [first, more @ ..] if is(class, *first) => rest = more,
+            [b'%', high, low, more @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest = more,
+            _ => return false,
+        }
+    }
+}
+
 pub(crate) fn is_token_byte(b: u8) -> bool {
-    TOKEN[b as usize]
+    is(TOKEN, b)
 }
 
 pub(crate) fn is_token(bytes: &[u8]) -> bool {

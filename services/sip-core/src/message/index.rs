@@ -18,6 +18,10 @@ pub struct Index {
     /// Start of the start line, after line breaks that RFC 3261 section 7.5 tells to skip.
     pub(super) begin: u16,
     pub(super) fields: Vec<Field>,
+    /// Headers with a field, as bits: most that are asked for are not there.
+    pub(super) present: u64,
+    /// Headers with more than one.
+    pub(super) repeated: u64,
     /// Start of the empty line.
     pub(super) fields_end: u16,
     pub(super) body: Span,
@@ -182,6 +186,8 @@ impl Index {
             self.malformed = true;
             (0, line, Header::Other)
         };
+        self.repeated |= self.present & header.bit();
+        self.present |= header.bit();
         self.fields.push(Field {
             name: Span { start: line as u16, end: (line + name) as u16 },
             value: trimmed(bytes, value_at, end),

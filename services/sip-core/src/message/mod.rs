@@ -113,8 +113,13 @@ impl<'a> Message<'a> {
         self.index.body.of(self.bytes)
     }
 
+    /// Whether there is a field of that header.
+    pub fn has(&self, header: Header) -> bool {
+        self.index.present & header.bit() != 0
+    }
     fn indexed(&self, header: Header) -> impl Iterator<Item = &'a Field> + use<'a> {
-        self.index.fields.iter().filter(move |field| field.header == header)
+        let fields = if self.has(header) { &self.index.fields[..] } else { &[] };
+        fields.iter().filter(move |field| field.header == header)
     }
     /// Raw values of the header's fields in order, one per header line (comma-joined values not split), trimmed, folds left in.
     pub fn fields(&self, header: Header) -> impl Iterator<Item = &'a [u8]> + use<'a> {

@@ -27,10 +27,11 @@ const MANDATORY: [(Header, &str, &str); 4] = [
     (Header::CSeq, "Missing CSeq", "cseq-missing"),
 ];
 
-/// Of each at most one field: which one to follow could be read differently by the next element. (Content-Length has its own rule.)
-const SINGLE: [Header; 11] = {
+/// Besides the mandatory ones of each at most one field in a request: which one to follow could be read differently by the next element.
+/// (Content-Length has its own rule.)
+const SINGLE: [Header; 7] = {
     use Header::*;
-    [From, To, CallId, CSeq, MaxForwards, Expires, ContentType, Event, ReferTo, ReferredBy, SubscriptionState]
+    [MaxForwards, Expires, ContentType, Event, ReferTo, ReferredBy, SubscriptionState]
 };
 
 /// Checks that hold for every request whoever handles it: version (505), mandatory headers once each, CSeq number and method (400),
@@ -60,14 +61,31 @@ pub fn validate_request(message: Message<'_>) -> Result<(), Reject> {
     if message.max_forwards() == Some(None) {
         return Err(Reject::bad("Malformed Max-Forwards"));
     }
-    vias(message).map_err(|(reason, _)| Reject::bad(reason))?;
+    let top = vias(message).map_err(|(reason, _)| Reject::bad(reason))?;
     // RFC 4475 section 3.2.1: the cookie promises a unique branch and none follows.
-    if message.top_via().and_then(|via| via.branch()).is_some_and(|branch| branch.eq_ignore_ascii_case("z9hG4bK")) {
+    if top.branch().is_some_and(|branch| branch.eq_ignore_ascii_case("z9hG4bK")) {
         return Err(Reject::bad("Empty Via Branch"));
     }
-    addresses(message).map_err(|(reason, _)| Reject::bad(reason))
+    dialog(message).map_err(|(reason, _)| Reject::bad(reason))?;
+    let contact = |contact: Option<Contact<'_>>| contact.is_some_and(|c| c == Contact::Star || well_formed(c.addr().copied()));
+    if !message.contacts().all(contact) {
+        return Err(Reject::bad("Malformed Contact"));
+    }
+    for (header, reason) in
+        [(Header::Route, "Malformed Route"), (Header::RecordRoute, "Malformed Record-Route"), (Header::Path, "Malformed Path")]
+    {
+        if !message.values(header).map(NameAddr::parse).all(well_formed) {
+            return Err(Reject::bad(reason));
+        }
+    }
+    // Phones put Replaces into a Refer-To without brackets; the target of the REFER makes of it what it can.
+    if message.has(Header::ReferTo) && message.refer_to().is_none() {
+        return Err(Reject::bad("Malformed Refer-To"));
+    }
+    Ok(())
 }
 
+/// What is needed to match a response and pass it on. The rest of it is for the one who asked.
 /// # Errors
 /// Why the response is dropped, as a metric label.
 pub fn validate_response(message: Message<'_>) -> Result<(), &'static str> {
@@ -80,7 +98,7 @@ pub fn validate_response(message: Message<'_>) -> Result<(), &'static str> {
     frame(message).map_err(|(_, label)| label)?;
     message.cseq().ok_or("cseq")?;
     vias(message).map_err(|(_, label)| label)?;
-    addresses(message).map_err(|(_, label)| label)
+    dialog(message).map_err(|(_, label)| label)
 }
 
 /// Reason phrase for a request, metric label for a response.
@@ -91,17 +109,13 @@ fn frame(message: Message<'_>) -> Result<(), Fault> {
     if message.index.malformed {
         return Err(("Malformed Header", "header"));
     }
-    let (mut once, mut twice) = (0u64, 0u64);
-    for field in &message.index.fields {
-        twice |= once & field.header.bit();
-        once |= field.header.bit();
-    }
     for (header, reason, label) in MANDATORY {
-        if once & header.bit() == 0 {
+        if !message.has(header) {
             return Err((reason, label));
         }
     }
-    if SINGLE.iter().any(|header| twice & header.bit() != 0) {
+    let twice = |header: Header| message.index.repeated & header.bit() != 0;
+    if MANDATORY.iter().any(|&(header, ..)| twice(header)) || (message.is_request() && SINGLE.into_iter().any(twice)) {
         return Err(("Duplicate Header", "duplicate-header"));
     }
     match message.index.length {
@@ -111,43 +125,30 @@ fn frame(message: Message<'_>) -> Result<(), Fault> {
     }
 }
 
-fn vias(message: Message<'_>) -> Result<(), Fault> {
-    let mut any = false;
+/// The top one.
+fn vias(message: Message<'_>) -> Result<Via<'_>, Fault> {
+    let mut top = None;
     for via in message.vias() {
-        any = true;
-        if !via.is_some_and(|via: Via<'_>| via.params.well_formed()) {
-            return Err(("Malformed Via", "via"));
-        }
+        let via = via.filter(|via| via.params.well_formed()).ok_or(("Malformed Via", "via"))?;
+        top = top.or(Some(via));
     }
-    if any { Ok(()) } else { Err(("Missing Via", "via-missing")) }
+    top.ok_or(("Missing Via", "via-missing"))
 }
 
-fn addresses(message: Message<'_>) -> Result<(), Fault> {
-    let addr = |addr: Option<NameAddr<'_>>| addr.is_some_and(|a| a.params.well_formed() && (a.uri.headers.is_empty() || !a.is_bare()));
-    if !addr(message.from()) {
+/// From, To and Call-ID.
+fn dialog(message: Message<'_>) -> Result<(), Fault> {
+    if !well_formed(message.from()) {
         return Err(("Malformed From", "from"));
     }
-    if !addr(message.to()) {
+    if !well_formed(message.to()) {
         return Err(("Malformed To", "to"));
     }
-    if message.call_id().is_none() {
-        return Err(("Malformed Call-ID", "call-id"));
-    }
-    let contact = |contact: Option<Contact<'_>>| contact.is_some_and(|c| c == Contact::Star || addr(c.addr().copied()));
-    if !message.contacts().all(contact) {
-        return Err(("Malformed Contact", "contact"));
-    }
-    for (header, fault) in [
-        (Header::Route, ("Malformed Route", "route")),
-        (Header::RecordRoute, ("Malformed Record-Route", "record-route")),
-        (Header::Path, ("Malformed Path", "path")),
-        (Header::ReferTo, ("Malformed Refer-To", "refer-to")),
-    ] {
-        if !message.values(header).map(NameAddr::parse).all(addr) {
-            return Err(fault);
-        }
-    }
-    Ok(())
+    message.call_id().map(|_| ()).ok_or(("Malformed Call-ID", "call-id"))
+}
+
+/// RFC 3261 section 20.10: a URI with headers needs its brackets.
+fn well_formed(addr: Option<NameAddr<'_>>) -> bool {
+    addr.is_some_and(|a| a.params.well_formed() && (a.uri.headers.is_empty() || !a.is_bare()))
 }
 
 #[cfg(test)]
@@ -203,7 +204,15 @@ mod tests {
         ] {
             assert_eq!(with(line), 400, "{line}");
         }
-        for line in ["Contact: *", "Expires: soon", "Date: yesterday", "Supported:", "Max-Forwards: 0068", "Content-Length: 000"] {
+        for line in [
+            "Contact: *",
+            "Expires: soon",
+            "Date: yesterday",
+            "Supported:",
+            "Refer-To: sip:e@f?Replaces=x%40y%3Bto-tag%3D1",
+            "Max-Forwards: 0068",
+            "Content-Length: 000",
+        ] {
             assert_eq!(with(line), 200, "{line}");
         }
     }
@@ -225,6 +234,31 @@ mod tests {
             ("BYE sip:a@b SIP/2.0", 400),
         ] {
             assert_eq!(code(&GOOD.replace("OPTIONS sip:a@b SIP/2.0", line)), answer, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_response_needs_only_what_finds_its_way() {
+        let verdict = |text: String| {
+            let message = MessageBuf::parse(text.into_bytes()).expect("message");
+            validate_response(message.view())
+        };
+        let good = GOOD.replace("OPTIONS sip:a@b SIP/2.0", "SIP/2.0 200 OK");
+        assert_eq!(verdict(good.clone()), Ok(()));
+        assert_eq!(verdict(good.replace("CSeq", "Contact: ;;\r\nExpires: 1\r\nExpires: 2\r\nCSeq")), Ok(()));
+        for (from, to, label) in [
+            ("200", "099", "status"),
+            ("200", "700", "status"),
+            ("SIP/2.0 200", "SIP/3.0 200", "version"),
+            ("CSeq: 1", "CSeq: x", "cseq"),
+            ("v: SIP", "v: ;", "via"),
+            ("v: SIP", "X: SIP", "via-missing"),
+            ("i: x", "i: x y", "call-id"),
+            ("<sip:a@b>", "<sip:a@b", "to"),
+            ("f: ", "f: \"", "from"),
+            ("i: x", "i: x\r\nCall-ID: y", "duplicate-header"),
+        ] {
+            assert_eq!(verdict(good.replacen(from, to, 1)), Err(label), "{to}");
         }
     }
 }

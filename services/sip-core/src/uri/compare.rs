@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Scheme, Uri, host_addr, is_unreserved, is_visual_separator};
+use super::{Scheme, Uri, host_addr, is_visual_separator};
+use crate::message::grammar::{UNRESERVED, is};
 
 /// A parameter of these that only one side has makes two URIs different.
 const ALWAYS_COMPARED: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
@@ -127,7 +128,7 @@ fn push_canonical(out: &mut String, bytes: &[u8], lower: bool) {
         };
         rest = after;
         let reserved = matches!(byte, b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b',' | b'[' | b']');
-        if is_unreserved(byte) || (reserved && !escaped) {
+        if is(UNRESERVED, byte) || (reserved && !escaped) {
             out.push(char::from(if lower { byte.to_ascii_lowercase() } else { byte }));
         } else {
             out.push('%');

@@ -5,7 +5,7 @@ mod compare;
 use std::net::IpAddr;
 
 use crate::message::Params;
-use crate::message::grammar::{ascii, decimal};
+use crate::message::grammar::{HOST, PASSWORD, URI_HEADER, URI_PARAM, USER, ascii, decimal, escaped_or, is};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
@@ -64,9 +64,8 @@ impl<'a> Uri<'a> {
             let colon = memchr::memchr(b':', userinfo);
             uri.user = &userinfo[..colon.unwrap_or(at)];
             uri.password = colon.map(|c| &userinfo[c + 1..]);
-            let password_fits =
-                uri.password.is_none_or(|p| escaped_or(p, |b| is_unreserved(b) || matches!(b, b'&' | b'=' | b'+' | b'$' | b',')));
-            if uri.user.is_empty() || !escaped_or(uri.user, is_user_byte) || !password_fits {
+            let password_fits = uri.password.is_none_or(|p| escaped_or(PASSWORD, p));
+            if uri.user.is_empty() || !escaped_or(USER, uri.user) || !password_fits {
                 return None;
             }
             rest = &rest[at + 1..];
@@ -75,7 +74,7 @@ impl<'a> Uri<'a> {
         if let Some(at) = question {
             uri.headers = &rest[at + 1..];
             rest = &rest[..at];
-            if uri.headers.is_empty() || !escaped_or(uri.headers, is_header_byte) {
+            if uri.headers.is_empty() || !escaped_or(URI_HEADER, uri.headers) {
                 return None;
             }
         }
@@ -110,36 +109,6 @@ fn is_visual_separator(b: u8) -> bool {
     matches!(b, b'-' | b'.' | b'(' | b')')
 }
 
-fn is_unreserved(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')
-}
-
-/// `#` is no character of a user, but phones dial it unescaped (`sip:*21#@...`).
-fn is_user_byte(b: u8) -> bool {
-    is_unreserved(b) || matches!(b, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/' | b'#')
-}
-
-fn is_param_byte(b: u8) -> bool {
-    is_unreserved(b) || matches!(b, b'[' | b']' | b'/' | b':' | b'&' | b'+' | b'$')
-}
-
-/// `@` and `;` should be escaped in a header, but Replaces in a Refer-To comes with them.
-fn is_header_byte(b: u8) -> bool {
-    is_unreserved(b) || matches!(b, b'[' | b']' | b'/' | b'?' | b':' | b'+' | b'$' | b'=' | b'&' | b'@' | b';')
-}
-
-fn escaped_or(bytes: &[u8], allowed: impl Fn(u8) -> bool) -> bool {
-    let mut rest = bytes;
-    loop {
-        match rest {
-            [] => return true,
-            [b'%', high, low, more @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest = more,
-            [first, more @ ..] if allowed(*first) => rest = more,
-            _ => return false,
-        }
-    }
-}
-
 /// `*( ";" pname [ "=" pvalue ] )`
 fn params_fit(params: Params<'_>) -> bool {
     let Some(all) = params.0.strip_prefix(b";") else { return params.0.is_empty() };
@@ -148,7 +117,7 @@ fn params_fit(params: Params<'_>) -> bool {
             Some(at) => (&piece[..at], Some(&piece[at + 1..])),
             None => (piece, None),
         };
-        !name.is_empty() && escaped_or(name, is_param_byte) && value.is_none_or(|v| !v.is_empty() && escaped_or(v, is_param_byte))
+        !name.is_empty() && escaped_or(URI_PARAM, name) && value.is_none_or(|v| !v.is_empty() && escaped_or(URI_PARAM, v))
     })
 }
 
@@ -162,7 +131,7 @@ pub(crate) fn split_host_port(bytes: &[u8]) -> Option<(&str, Option<u16>)> {
         fits.then_some(close + 1)?
     } else {
         let end = memchr::memchr(b':', bytes).unwrap_or(bytes.len());
-        let fits = end > 0 && bytes[..end].iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        let fits = end > 0 && bytes[..end].iter().all(|&b| is(HOST, b));
         fits.then_some(end)?
     };
     let port = match bytes[end..].split_first() {
@@ -195,6 +164,7 @@ mod tests {
         assert_eq!(parse("SIP:example.com").user, b"");
         assert_eq!(parse("sip:who;par=u%40example.net@example.com").user, b"who;par=u%40example.net");
         assert_eq!(parse("sip:*21#@example.com").user, b"*21#");
+        assert_eq!(parse("sip:h;lr;token=YWI==").params.text("token"), Some("YWI=="));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Via: RFC 3261 section 20.42.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Params;
@@ -66,14 +66,14 @@ impl<'a> Via<'a> {
 
     /// Writes this value with `received` and `rport` as RFC 3261 section 18.2.1 and RFC 3581 section 4 tell for a request from `source`:
     /// `rport` is filled where it was asked for, `received` is added when the host differs or `rport` was asked for. What the sender put
-    /// there itself is replaced.
-    pub fn write_from(&self, source: SocketAddr, out: &mut Vec<u8>) {
+    /// there itself is replaced. `out` is memory: errors of writing are not reported.
+    pub fn write_from(&self, source: SocketAddr, out: &mut impl Write) {
         let ip = source.ip().to_canonical();
         let asked = self.rport().is_some();
         let differs = self.host_addr() != Some(ip);
         let claimed = self.params.has("received");
         if !asked && !differs && !claimed {
-            out.extend_from_slice(self.raw);
+            let _ = out.write_all(self.raw);
             return;
         }
         let mut copied = 0;
@@ -84,18 +84,17 @@ impl<'a> Via<'a> {
                     && piece.get(name.len()).is_none_or(|&b| !is_token_byte(b))
             };
             if is("rport") {
-                out.extend_from_slice(&self.raw[copied..at]);
-                // Writing to a Vec cannot fail.
+                let _ = out.write_all(&self.raw[copied..at]);
                 let _ = write!(out, "rport={}", source.port());
             } else if is("received") {
                 let semicolon = memchr::memrchr(b';', &self.raw[..at]).unwrap_or(at);
-                out.extend_from_slice(self.raw.get(copied..semicolon).unwrap_or_default());
+                let _ = out.write_all(self.raw.get(copied..semicolon).unwrap_or_default());
             } else {
                 continue;
             }
             copied = at + piece.len();
         }
-        out.extend_from_slice(&self.raw[copied..]);
+        let _ = out.write_all(&self.raw[copied..]);
         if asked || differs {
             let _ = write!(out, ";received={ip}");
         }
