@@ -1,7 +1,8 @@
 //! The two stores: [`memory`] for one process, [`redis`] for several. Both implement [`redial_core::WatchStore`] and pass the same
-//! conformance suite (`tests/conformance`).
+//! conformance suite (`tests/stores/conformance`).
 
 mod codec;
+pub mod expiry;
 mod keys;
 pub mod memory;
 pub mod redis;

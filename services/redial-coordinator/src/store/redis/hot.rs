@@ -133,7 +133,7 @@ impl RedisStore {
     ///
     /// An existing record keeps its due time and its place (NX). A due entry without a record is a watch that ran out and that
     /// nobody has ended yet: it stays as it is, and whoever looks at it then finds the new record.
-    fn push_arm(&self, pipeline: &mut Pipeline, now: UnixMillis, watch: &Watch) {
+    pub(super) fn push_arm(&self, pipeline: &mut Pipeline, now: UnixMillis, watch: &Watch) {
         let pair = &watch.pair;
         let (wait, mine) = (keys::wait(&pair.callee), keys::mine(&pair.caller));
         let px = ttl(now, watch.deadline);
@@ -151,7 +151,7 @@ impl RedisStore {
 }
 
 /// Two replies: the bindings before, and who waits: 1 for a queue, 2 for parked watches, 3 for both.
-fn push_register(pipeline: &mut Pipeline, now: UnixMillis, op: &Register) {
+pub(super) fn push_register(pipeline: &mut Pipeline, now: UnixMillis, op: &Register) {
     let bind = keys::bind(&op.aor);
     pipeline.cmd("HGETALL").arg(&bind);
     match &op.change {

@@ -6,6 +6,8 @@
 //! Redis may be away (P6): a call fails within [`RESPONSE_TIMEOUT`], the next one tries to connect again, nothing needs a restart.
 
 mod hot;
+#[cfg(test)]
+mod interleavings;
 mod rare;
 mod reply;
 mod scripts;

@@ -1,15 +1,12 @@
 //! The Redis store against the conformance suite, each test with a redis-server of its own.
 
-mod conformance;
-mod redis_server;
-
 use std::time::Duration;
 
-use conformance::{NOW, Subject, armed, conformance, fetch, loaded, pair, put, registered, watch};
+use crate::conformance::{self, NOW, Subject, armed, conformance, fetch, loaded, pair, put, registered, watch};
+use crate::redis_server::RedisServer;
 use redial_coordinator::store::RedisStore;
 use redial_core::store::StoreError;
 use redial_core::{Pair, UnixMillis, WatchStore};
-use redis_server::RedisServer;
 
 /// How long anything here may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(10);

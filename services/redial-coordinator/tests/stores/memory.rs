@@ -1,8 +1,6 @@
 //! The embedded store against the conformance suite.
 
-mod conformance;
-
-use conformance::{Subject, conformance};
+use crate::conformance::{self, Subject, conformance};
 use redial_coordinator::store::MemoryStore;
 use redial_core::{Pair, UnixMillis, WatchStore};
 
@@ -23,7 +21,7 @@ conformance!(Memory(MemoryStore::new()));
 
 #[tokio::test]
 async fn a_full_store_refuses_new_aors_and_keeps_serving_the_others() {
-    use conformance::{NOW, at, fetch, put, registered};
+    use crate::conformance::{self, NOW, at, fetch, put, registered};
     let store = MemoryStore::with_max_aors(2);
     for user in ["a", "b"] {
         assert!(!registered(&store, put(user, "x", 1)).await.out_of_order);

@@ -58,7 +58,7 @@ pub async fn p2_a_watch_that_ran_out_ends_once(subject: &impl Subject) {
     let store = subject.store();
     for expect in [None, Some(Fence::GONE), Some(Fence(NOW.0))] {
         let (over, now) = run_out(subject).await;
-        assert_eq!(due(store, &over.pair, now).await, [over.pair.clone()]);
+        assert_eq!(due(store, &over.pair, now).await, std::slice::from_ref(&over.pair));
         let late = step(&over, claimed(), Turn::Take { until: at(30_000) });
         assert_eq!(store.step(now, &late).await, Ok(StepOutcome::Stale), "P4: nothing is claimed after the deadline");
         assert_eq!(store.end(now, &over.pair, expect, Turn::Release).await, Ok(true), "{expect:?}");

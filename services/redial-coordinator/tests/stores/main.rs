@@ -1,0 +1,7 @@
+//! Both stores against one conformance suite, and what only Redis has: outages, expiry notifications, keys.
+
+mod conformance;
+mod expiry;
+mod memory;
+mod redis_server;
+mod redis_store;
