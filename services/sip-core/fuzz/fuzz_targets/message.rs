@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run message -- -max_len=4096`, best with the odd messages as seeds: `fuzz/corpus/message tests/odd`.
+//! `cargo +nightly fuzz run message $PWD/fuzz/corpus/message $PWD/tests/odd -- -max_len=4096` in `services/sip-core`: the odd messages are seeds.
 #![no_main]
 
 #[path = "../../tests/exercise/mod.rs"]

@@ -70,7 +70,7 @@ impl<'a> Via<'a> {
     pub fn write_from(&self, source: SocketAddr, out: &mut impl Write) {
         let ip = source.ip().to_canonical();
         let asked = self.rport().is_some();
-        let differs = self.host_addr() != Some(ip);
+        let differs = self.host_addr().map(|host| host.to_canonical()) != Some(ip);
         let claimed = self.params.has("received");
         if !asked && !differs && !claimed {
             let _ = out.write_all(self.raw);
