@@ -83,4 +83,13 @@ mod tests {
             assert_eq!(resolved(&target(uri, "edge", "", &[])), None, "{uri}");
         }
     }
+
+    #[test]
+    fn headers_of_a_contact_are_left_out_of_the_request_uri() {
+        assert_eq!(request_uri("sip:a@192.0.2.1;ob"), Some("sip:a@192.0.2.1;ob"));
+        assert_eq!(request_uri("sip:user@example.com?Route=%3Csip:sip.example.com%3E"), Some("sip:user@example.com"));
+        for bad in ["tel:+1234", "", "sip:a@b\r\nEvil: x"] {
+            assert_eq!(request_uri(bad), None, "{bad}");
+        }
+    }
 }

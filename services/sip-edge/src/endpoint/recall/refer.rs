@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use redial_core::Pair;
 use redial_core::link::Target;
 use sip_core::message::RequestSpec;
-use sip_core::uri::{Scheme, Uri};
+
+use crate::endpoint::target::request_uri;
 
 /// "Call `pair.callee` again", to one contact of `pair.caller`. Sent in the callee's name, so that a phone that shows who asks shows whom
 /// it is about; nothing in it comes from the INVITE that armed the watch (P7).
@@ -46,26 +47,5 @@ impl Refer<'_> {
             body: &[],
         };
         Some(request.compose())
-    }
-}
-
-/// A contact as Request-URI: without its `?headers`, which RFC 3261 section 19.1.5 makes headers of a request and which are not to be
-/// trusted here.
-fn request_uri(contact: &str) -> Option<&str> {
-    let uri = Uri::parse(contact.as_bytes()).filter(|u| matches!(u.scheme, Scheme::Sip | Scheme::Sips))?;
-    if uri.headers.is_empty() { Some(contact) } else { contact.get(..contact.len().checked_sub(uri.headers.len() + 1)?) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_of_a_contact_are_left_out_of_the_request_uri() {
-        assert_eq!(request_uri("sip:a@192.0.2.1;ob"), Some("sip:a@192.0.2.1;ob"));
-        assert_eq!(request_uri("sip:user@example.com?Route=%3Csip:sip.example.com%3E"), Some("sip:user@example.com"));
-        assert_eq!(request_uri("tel:+1234"), None);
-        assert_eq!(request_uri(""), None);
-        assert_eq!(request_uri("sip:a@b\r\nEvil: x"), None);
     }
 }
