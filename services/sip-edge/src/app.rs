@@ -115,7 +115,7 @@ impl Config {
         let metrics = Arc::new(Metrics::default());
         let counters = Arc::new(Counters::default());
         let meter = telemetry.meter("sip-edge");
-        export::register(&meter, &counters);
+        export::register(&meter, &metrics, &counters);
         if !self.secret_is_shared {
             tracing::info!("secret is random: several edges of one installation need a shared one (--secret-file)");
         }

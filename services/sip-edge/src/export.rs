@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 
 use crate::counters::Counters;
+use crate::metrics::Metrics;
 
 /// Seconds: from an in-process store to a coordinator that is about to be given up.
 const LATENCY_BOUNDS: [f64; 12] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -13,19 +14,59 @@ const LATENCY_BOUNDS: [f64; 12] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.0
 /// From a request's submission to its reply, batching included.
 pub(crate) fn round_trip(meter: &Meter) -> Histogram<f64> {
     meter
-        .f64_histogram("redial_link_round_trip")
+        .f64_histogram("redial_link_latency")
         .with_unit("s")
-        .with_description("time from a request of this edge to the coordinator's reply")
+        .with_description("time from a request of this edge to the coordinator's reply, by what was asked")
         .with_boundaries(LATENCY_BOUNDS.to_vec())
         .build()
 }
 
 /// Makes every counter visible. No label names a user or an address.
-pub(crate) fn register(meter: &Meter, counters: &Arc<Counters>) {
+pub(crate) fn register(meter: &Meter, metrics: &Arc<Metrics>, counters: &Arc<Counters>) {
+    messages(meter, metrics);
     datagrams(meter, counters);
     drops(meter, counters);
     requests(meter, counters);
     levels(meter, counters);
+}
+
+/// The endpoints' samples: name there, instrument, description. Watches and recalls are also counted by the coordinator, under
+/// `redial_`; in a process that holds both, the edge's view needs names of its own. The exporter adds `_total` to counters.
+#[rustfmt::skip]
+const FAMILIES: [(&str, &str, &str); 15] = [
+    ("sip_requests_received_total", "sip_requests_received", "SIP requests received, by method; retransmissions included"),
+    ("sip_requests_sent_total", "sip_requests_sent", "SIP requests sent, by method; retransmissions not included"),
+    ("sip_responses_received_total", "sip_responses_received", "SIP responses received, by method and status"),
+    ("sip_responses_sent_total", "sip_responses_sent", "SIP responses sent, by method and status; retransmissions not included"),
+    ("sip_retransmissions_received_total", "sip_retransmissions_received", "requests received again"),
+    ("sip_retransmissions_sent_total", "sip_retransmissions_sent", "messages sent again"),
+    ("sip_dropped_total", "sip_dropped", "received messages that were dropped, by reason"),
+    ("sip_routed_total", "sip_routed", "requests for our domains, by what became of them"),
+    ("sip_handovers_total", "sip_handovers", "datagrams passed on to another worker"),
+    ("sip_server_transactions", "sip_server_transactions", "open server transactions"),
+    ("sip_client_transactions", "sip_client_transactions", "open client transactions"),
+    ("redial_watches_granted_total", "redial_watches_granted", "offline INVITEs answered with a grant"),
+    ("redial_watches_refused_total", "sip_watches_refused", "offline INVITEs that armed no watch, by reason"),
+    ("redial_orders_dropped_total", "sip_recall_orders_dropped", "recalls that a coordinator ordered and this edge did not make, by reason"),
+    ("redial_recalls_total", "sip_recalls", "recalls made by this edge, by rung and result"),
+];
+
+/// What the endpoints count: messages by method and status, drops by reason, watches, recalls, transactions.
+fn messages(meter: &Meter, metrics: &Arc<Metrics>) {
+    for (sample_name, instrument, description) in FAMILIES {
+        let metrics = Arc::clone(metrics);
+        let observe = move |observer: &dyn AsyncInstrument<u64>| {
+            for sample in metrics.samples().filter(|sample| sample.name == sample_name) {
+                let labels: Vec<KeyValue> = sample.labels.into_iter().map(|(label, word)| KeyValue::new(label, word)).collect();
+                observer.observe(sample.value, &labels);
+            }
+        };
+        if sample_name.ends_with("_total") {
+            meter.u64_observable_counter(instrument).with_description(description).with_callback(observe).build();
+        } else {
+            meter.u64_observable_gauge(instrument).with_description(description).with_callback(observe).build();
+        }
+    }
 }
 
 /// One counter whose series are told apart by one label.
@@ -107,19 +148,51 @@ mod tests {
         let telemetry = redial_runtime::telemetry::Metrics::new().unwrap();
         let meter = telemetry.meter("sip-edge");
         let counters = Arc::new(Counters::default());
-        register(&meter, &counters);
+        let metrics = Arc::new(Metrics::default());
+        register(&meter, &metrics, &counters);
+        metrics.request_in(sip_core::Method::Invite);
+        metrics.response_out(sip_core::Method::Register, 200);
         counters.datagrams_received.add(5);
         counters.sends_dropped.add(2);
         counters.coordinators_attached.set(1);
-        round_trip(&meter).record(0.002, &[]);
+        round_trip(&meter).record(0.002, &[KeyValue::new("asked", "register")]);
         let text = telemetry.render().unwrap();
         for line in [
+            "sip_requests_received_total{method=\"INVITE\"} 1",
+            "sip_responses_sent_total{method=\"REGISTER\",status=\"200\"} 1",
+            "sip_server_transactions 0",
             "sip_datagrams_total{direction=\"received\"} 5",
             "sip_edge_queue_drops_total{queue=\"send\"} 2",
             "redial_link_coordinators_attached 1",
-            "redial_link_round_trip_seconds_bucket{le=\"0.0025\"} 1",
+            "redial_link_latency_seconds_bucket{asked=\"register\",le=\"0.0025\"} 1",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
+    }
+
+    #[test]
+    fn nothing_that_an_endpoint_counts_is_left_out() {
+        use redial_core::link::{NotWatched, RecallResult};
+        use sip_core::Method;
+
+        use crate::metrics::{DropReason, Kind, OrderDrop, Outcome};
+
+        let metrics = Metrics::default();
+        metrics.request_in(Method::Invite);
+        metrics.request_out(Method::Invite);
+        metrics.response_in(Method::Invite, 200);
+        metrics.response_out(Method::Invite, 200);
+        metrics.dropped(DropReason::NotSip);
+        metrics.routed(Outcome::Online);
+        metrics.watch_refused(NotWatched::PolicyOff);
+        metrics.order_dropped(OrderDrop::Repeated);
+        metrics.recall(1, RecallResult::Accepted);
+        let mut exported = 0;
+        for sample in metrics.samples() {
+            let (name, ..) = FAMILIES.iter().find(|(name, ..)| *name == sample.name).expect(sample.name);
+            assert_eq!(name.ends_with("_total"), sample.kind == Kind::Counter, "{name}");
+            exported += 1;
+        }
+        assert_eq!(exported, FAMILIES.len());
     }
 }

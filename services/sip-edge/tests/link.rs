@@ -1,5 +1,7 @@
 //! The link to coordinators against real gRPC servers that answer, are silent, die and come back.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
 mod support;
 
 use std::sync::Arc;

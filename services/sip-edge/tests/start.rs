@@ -1,5 +1,7 @@
 //! The binary refuses to start on bad settings, with a line for each and exit code 64, and says no word else.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
 use std::process::{Command, Output};
 
 fn sip_edge(args: &[&str]) -> Output {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::Histogram;
-use redial_core::link::{Downlink, Failure, Reply, Request};
+use redial_core::link::{Downlink, Event, Failure, Reply, Request};
 use redial_core::{PolicySet, rendezvous};
 use redial_proto::convert;
 use redial_proto::v1::EdgeFrame;
@@ -125,7 +126,7 @@ impl LinkTask {
         for request in requests {
             match self.replica_for(&request) {
                 Some(replica) => {
-                    self.pending.insert(now, request.id, request.timeout, replica);
+                    self.pending.insert(now, request.id, (word(&request.event), request.timeout), replica);
                     self.replicas[replica].outgoing.push(request);
                 }
                 None => {
@@ -164,7 +165,8 @@ impl LinkTask {
                 self.counters.replies_late.add(1);
                 continue;
             };
-            self.round_trip.record(now.saturating_duration_since(entry.submitted).as_secs_f64(), &[]);
+            let took = now.saturating_duration_since(entry.submitted).as_secs_f64();
+            self.round_trip.record(took, &[KeyValue::new("asked", entry.asked)]);
             self.settle(entry.replica, entry.frame);
             self.router.reply(id, reply);
         }
@@ -289,5 +291,14 @@ impl Outlet {
             }
         }
         Ok(())
+    }
+}
+
+fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Register(_) => "register",
+        Event::Route(_) => "route",
+        Event::Locate(_) => "locate",
+        Event::RecallReport(_) | Event::CallReport(_) => "report",
     }
 }

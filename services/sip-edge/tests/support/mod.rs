@@ -1,5 +1,7 @@
 //! A coordinator played by the test: a real gRPC server on loopback that does what its part says, and can be killed.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::time::Duration;
 
