@@ -8,6 +8,7 @@ use std::{fmt, io};
 
 use redial_core::PolicySet;
 use redial_core::policy::PolicyError;
+use redial_runtime::settings::Problem;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -53,6 +54,17 @@ pub fn settled(mut set: PolicySet, settle: Option<Duration>) -> PolicySet {
         set.rules.iter_mut().for_each(|rule| rule.policy.settle = settle);
     }
     set
+}
+
+/// One problem for every key, for a start that is refused.
+#[must_use]
+pub fn problems(bad: &BadPolicies) -> Vec<Problem> {
+    match bad {
+        BadPolicies::Unreadable(..) => vec![Problem::new("policy", bad.to_string())],
+        BadPolicies::Wrong(path, errors) => {
+            errors.iter().map(|error| Problem::new(format!("policy {}", path.display()), error.to_string())).collect()
+        }
+    }
 }
 
 /// The policies in force and where they come from.
@@ -179,8 +191,10 @@ mod tests {
     #[test]
     fn a_bad_file_at_the_start_names_every_bad_key() {
         let path = file("first", "nonsense = true\nmaxWatches = \"many\"\n");
-        let text = PolicyFile::open(&path, None).unwrap_err().to_string();
-        assert!(text.contains("nonsense") && text.contains("maxWatches"), "{text}");
+        let said: Vec<String> = problems(&PolicyFile::open(&path, None).unwrap_err()).iter().map(ToString::to_string).collect();
+        for key in ["nonsense", "maxWatches"] {
+            assert_eq!(said.iter().filter(|line| line.contains(key)).count(), 1, "{said:?}");
+        }
         assert!(matches!(PolicyFile::open(Path::new("/nowhere/at/all"), None), Err(BadPolicies::Unreadable(..))));
     }
 }
