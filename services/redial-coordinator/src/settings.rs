@@ -11,7 +11,7 @@ use redial_runtime::telemetry::LogSettings;
 use crate::app::Config;
 use crate::coordinator::Setup;
 
-/// By flag, environment (`REDIAL_...`) or file (`--config`).
+/// Remembers missed calls and orders their recalls, for any number of sip-edge processes
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
     /// Address that edges and `redial` attach to, by gRPC

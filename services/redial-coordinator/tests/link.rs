@@ -32,9 +32,13 @@ struct Served {
 }
 
 fn serve() -> Served {
-    let policy = std::env::temp_dir().join(format!("redial-link-{}.toml", std::process::id()));
-    std::fs::write(&policy, "[default]\nsettle = \"0s\"\n").unwrap();
-    let config = Config { listen: "127.0.0.1:0".parse().unwrap(), policy: Some(policy), setup: Setup::default(), grace: GRACE };
+    let config = Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        policy: None,
+        settle: Some(Duration::ZERO),
+        setup: Setup::default(),
+        grace: GRACE,
+    };
     let readiness = Readiness::default();
     let app: App<MemoryStore> = config.build(Arc::new(MemoryStore::new()), None, &Metrics::new().unwrap(), &readiness).unwrap();
     let (url, coordinator, stop) = (format!("http://{}", app.local_addr()), app.coordinator().clone(), CancellationToken::new());

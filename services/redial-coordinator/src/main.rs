@@ -1,0 +1,79 @@
+//! The `redial-coordinator` binary.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Command;
+use redial_coordinator::app::BuildError;
+use redial_coordinator::settings::Settings;
+use redial_coordinator::store::{MemoryStore, RedisStore};
+use redial_coordinator::{Hints, policies};
+use redial_core::WatchStore;
+use redial_runtime::admin::{Admin, Readiness};
+use redial_runtime::settings::{self, Problem, Stop};
+use redial_runtime::{shutdown, telemetry};
+use tokio_util::sync::CancellationToken;
+
+/// EX_UNAVAILABLE and EX_SOFTWARE of sysexits.h.
+const EXIT_UNAVAILABLE: u8 = 69;
+const EXIT_SOFTWARE: u8 = 70;
+
+fn main() -> ExitCode {
+    let about = Command::new("redial-coordinator")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Remembers missed calls and orders their recalls, for any number of sip-edge processes");
+    let settings: Settings = match settings::read(about) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    telemetry::init_logs(&settings.logs);
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(with_store(settings)),
+        Err(error) => failed(EXIT_SOFTWARE, "no runtime", &error),
+    }
+}
+
+async fn with_store(settings: Settings) -> ExitCode {
+    let Some(url) = settings.redis.clone() else {
+        tracing::warn!("no --redis: bindings and watches are in this process alone, nothing is shared or durable");
+        return serve(settings, Arc::new(MemoryStore::new()), None).await;
+    };
+    match RedisStore::open(&url) {
+        Ok(store) => serve(settings, Arc::new(store), None).await,
+        Err(error) => Stop::Problems(vec![Problem::new("redis", error.to_string())]).report(),
+    }
+}
+
+async fn serve<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<Hints>) -> ExitCode {
+    let readiness = Readiness::default();
+    let metrics = match telemetry::Metrics::new() {
+        Ok(metrics) => metrics,
+        Err(error) => return failed(EXIT_SOFTWARE, "no metrics", &error),
+    };
+    let app = match settings.config().build(store, hints, &metrics, &readiness) {
+        Ok(app) => app,
+        Err(BuildError::Policies(bad)) => return Stop::Problems(policies::problems(&bad)).report(),
+        Err(error) => return failed(EXIT_UNAVAILABLE, "not started", &error),
+    };
+    let admin = match Admin::bind(settings.admin, readiness, metrics.clone()) {
+        Ok(admin) => admin,
+        Err(error) => return failed(EXIT_UNAVAILABLE, "admin address not bound", &error),
+    };
+    let signals = match shutdown::on_signals() {
+        Ok(signals) => signals,
+        Err(error) => return failed(EXIT_SOFTWARE, "no signal handlers", &error),
+    };
+    tracing::info!(grpc = %app.local_addr(), admin = %admin.local_addr(), "listening");
+    tokio::spawn(admin.serve(CancellationToken::new()));
+    let outcome = app.run(signals).await;
+    metrics.flush();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(EXIT_SOFTWARE, "ended", &error),
+    }
+}
+
+fn failed(code: u8, what: &str, error: &dyn std::error::Error) -> ExitCode {
+    tracing::error!(%error, "{what}");
+    ExitCode::from(code)
+}
