@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::process::Scratch;
 use crate::wait::PATIENCE;
 use crate::{Coordinator, Edge, Policy, Redis, until};
 
@@ -11,6 +12,7 @@ pub struct Cluster {
     pub redis: Redis,
     pub coordinators: Vec<Coordinator>,
     pub edges: Vec<Edge>,
+    _secret: Scratch,
 }
 
 impl Cluster {
@@ -26,8 +28,11 @@ impl Cluster {
     /// As [`Cluster::start`].
     pub fn on(redis: Redis, coordinators: usize, edges: usize, policy: &Policy) -> Result<Self> {
         let coordinators = (0..coordinators).map(|_| Coordinator::start(&redis, policy, &[])).collect::<Result<Vec<_>>>()?;
-        let edges = (0..edges).map(|_| Edge::start(&coordinators.iter().collect::<Vec<_>>(), &[])).collect::<Result<_>>()?;
-        Ok(Self { redis, coordinators, edges })
+        let secret = Scratch::new("secret")?;
+        let file = secret.file("secret", "what the edges of a test know and nobody else")?;
+        let edge = |_| Edge::start(&coordinators.iter().collect::<Vec<_>>(), &["--secret-file", &file]);
+        let edges = (0..edges).map(edge).collect::<Result<_>>()?;
+        Ok(Self { redis, coordinators, edges, _secret: secret })
     }
 
     /// Sum over all coordinators that answer.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use redial_tests::wait::{PATIENCE, now};
-use redial_tests::{Cluster, Phone, Policy, Redis, Standalone, until};
+use redial_tests::{Cluster, Phone, Policy, Sipp, Standalone, ports, until};
 
 /// P1: a watch is stored before the 480 that grants it leaves, a binding before its 200: whatever was acknowledged survives the SIGKILL
 /// of everything but Redis in the very next moment.
@@ -217,17 +217,37 @@ fn p8_bad_input_never_stops_the_service() -> Result<()> {
     redial.service.process.ensure_alive()
 }
 
-/// A Redis that was never there does not keep the services from living, and they become ready when it comes.
+/// P6 under load: REGISTERs keep coming while Redis dies and comes back. Every one gets a final answer, and the processes are the same.
 #[test]
-fn p6_services_live_without_redis_and_need_no_restart() -> Result<()> {
-    let mut redis = Redis::start()?;
-    let mut cluster = Cluster::on(Redis::start()?, 1, 1, &Policy::default())?;
-    for _ in 0..3 {
-        cluster.redis.kill()?;
-        cluster.redis.restart()?;
+fn p6_redis_killed_and_restarted_under_load() -> Result<()> {
+    let mut cluster = Cluster::start(2, 2, &Policy::default())?;
+    let load = |edge: &redial_tests::Edge| -> Result<_> {
+        Sipp::new("register_taken_or_refused", "load", ports::free()?, edge.sip).calls(1500).args(["-r", "150"]).start()
+    };
+    let loads = cluster.edges.iter().map(load).collect::<Result<Vec<_>>>()?;
+    let answered = |cluster: &Cluster, status: &str| -> f64 {
+        let labels = [("method", "REGISTER"), ("status", status)];
+        cluster.edges.iter().filter_map(|e| e.service.metrics().ok()).map(|m| m.sum("sip_responses_sent_total", &labels)).sum()
+    };
+    let more_than = |cluster: &Cluster, status: &str, n: f64| {
+        until(&format!("more than {n} REGISTERs answered {status}"), PATIENCE, || Ok((answered(cluster, status) > n).then_some(())))
+    };
+    more_than(&cluster, "200", 100.0)?;
+    cluster.redis.kill()?;
+    more_than(&cluster, "503", 20.0)?;
+    let before = answered(&cluster, "200");
+    cluster.redis.restart()?;
+    more_than(&cluster, "200", before + 100.0)?;
+    for load in loads {
+        ensure!(load.wait()?.successful == 1500);
     }
-    redis.kill()?;
-    until("a registration", PATIENCE, || Ok(Phone::registered("alice", cluster.edges[0].sip).ok()))?;
-    cluster.edges[0].service.process.ensure_alive()?;
-    cluster.coordinators[0].service.process.ensure_alive()
+    let edge = cluster.edges[0].sip;
+    let mut alice = Phone::registered("alice", edge)?;
+    alice.miss("bob")?;
+    let _bob = Phone::registered("bob", cluster.edges[1].sip)?;
+    alice.expect("REFER")?;
+    for process in cluster.edges.iter_mut().map(|e| &mut e.service).chain(cluster.coordinators.iter_mut().map(|c| &mut c.service)) {
+        process.process.ensure_alive()?;
+    }
+    Ok(())
 }
