@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use crate::process::{Process, Scratch};
 use crate::{DOMAIN, ports, until};
@@ -89,7 +89,8 @@ impl Sipp {
         args.extend(self.keys.into_iter().flat_map(|(key, value)| ["-key".to_owned(), key.to_owned(), value]));
         args.extend(self.args);
         let process = Process::spawn(Path::new("sipp"), args, scratch.path(), scratch.path().join("log"))?;
-        let mut running = Running { scenario: self.scenario, process, scratch, limit: self.limit + Duration::from_secs(5) };
+        let mut running =
+            Running { scenario: self.scenario, calls: self.calls, process, scratch, limit: self.limit + Duration::from_secs(5) };
         running.wait_bound(self.local)?;
         Ok(running)
     }
@@ -106,6 +107,7 @@ impl Sipp {
 #[derive(Debug)]
 pub struct Running {
     scenario: &'static str,
+    calls: u32,
     process: Process,
     scratch: Scratch,
     limit: Duration,
@@ -141,17 +143,20 @@ impl Running {
         self.process.ensure_alive().is_ok()
     }
 
+    /// Waits until every call of the scenario has been played.
     /// # Errors
-    /// When the scenario was not played to its end, with sipp's own words and messages.
+    /// When one was not played to its end, with sipp's own words and messages.
     pub fn wait(mut self) -> Result<Statistics> {
         let status = self.process.wait(self.limit);
-        let read = |name: &str| std::fs::read_to_string(self.scratch.path().join(name)).unwrap_or_default();
-        match status {
-            Ok(status) if status.success() => statistics(&self.scratch.path().join("stat")),
-            other => {
+        // The exit status alone proves nothing: sipp 3.6 ends with 0 when its time is up before the calls are made.
+        let counted = statistics(&self.scratch.path().join("stat"));
+        match (status, counted) {
+            (Ok(status), Ok(counted)) if status.success() && counted.successful == u64::from(self.calls) => Ok(counted),
+            (status, counted) => {
+                let read = |name: &str| std::fs::read_to_string(self.scratch.path().join(name)).unwrap_or_default();
                 let messages = read("messages");
                 let start = messages.char_indices().rev().nth(8000).map_or(0, |(at, _)| at);
-                bail!("sipp {}: {other:?}\n{}\n{}\n{}", self.scenario, read("errors"), &messages[start..], self.process.log())
+                bail!("sipp {}: {status:?}, {counted:?}\n{}\n{}", self.scenario, read("errors"), &messages[start..])
             }
         }
     }
@@ -167,11 +172,9 @@ fn statistics(path: &PathBuf) -> Result<Statistics> {
         let at = names.iter().position(|n| *n == name).with_context(|| format!("sipp does not count {name}"))?;
         Ok::<u64, anyhow::Error>(values.get(at).context("a short line")?.parse()?)
     };
-    let counted = Statistics {
+    Ok(Statistics {
         successful: column("SuccessfulCall(C)")?,
         failed: column("FailedCall(C)")?,
         retransmissions: column("Retransmissions(C)")?,
-    };
-    ensure!(counted.failed == 0, "sipp: {counted:?}");
-    Ok(counted)
+    })
 }
