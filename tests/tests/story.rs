@@ -114,7 +114,7 @@ fn a_caller_who_left_is_recalled_when_she_comes_back() -> Result<()> {
 fn a_refused_recall_climbs_the_ladder_and_is_tried_again_later() -> Result<()> {
     let stage = Stage::set(&Policy::default())?;
     stage.alice_misses_bob()?;
-    let refuses = stage.alice("caller_refuses_recall").key("code", 405).calls(2).start()?;
+    let refuses = stage.alice("caller_refuses_recall").calls(2).start()?;
     stage.bob("register").run()?;
     let bob = stage.bob("callee_answers").start()?;
     refuses.wait()?;
@@ -134,10 +134,10 @@ fn a_busy_callee_is_tried_again_and_one_who_declines_is_not() -> Result<()> {
     stage.alice_misses_bob()?;
     let alice = stage.alice("caller_recalled_busy").start()?;
     stage.bob("register").run()?;
-    stage.bob("callee_refuses").key("code", 486).run()?;
+    stage.bob("callee_busy").run()?;
     alice.wait()?;
     let alice = stage.alice("caller_recalled_declined").start()?;
-    stage.bob("callee_refuses").key("code", 603).run()?;
+    stage.bob("callee_declines").run()?;
     alice.wait()?;
     stage.redial.service.wait_ended("failed", 1)?;
     ensure!(stage.redial.service.recalls()? == 2.0);
@@ -173,8 +173,8 @@ fn a_call_rings_at_every_contact_and_stops_where_it_is_not_answered() -> Result<
 fn a_registered_callee_who_refuses_is_not_watched() -> Result<()> {
     let stage = Stage::set(&Policy::default())?;
     stage.bob("register").run()?;
-    for code in [480, 486, 603] {
-        let bob = stage.bob("callee_refuses").key("code", code).start()?;
+    for refusal in ["callee_unavailable", "callee_busy", "callee_declines"] {
+        let bob = stage.bob(refusal).start()?;
         stage.alice("invite_refused").run()?;
         bob.wait()?;
     }
