@@ -51,7 +51,7 @@ impl Core {
             recalls: HashMap::new(),
             timers: Timers::default(),
             pending: Pending::new(worker, config.coordinator_timeout),
-            known: Known::new(config.max_known),
+            known: Known::new(Arc::clone(&config)),
             draining: false,
             edge_tag: hash_of(config.edge.as_str()) as u32,
             loop_seed: hash_of(&config.secret),

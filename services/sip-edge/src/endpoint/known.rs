@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use redial_core::link::Target;
 use redial_core::{Aor, UnixMillis};
+use sip_core::uri::Uri;
 
-use super::Peer;
+use super::target::{addr_of, resolve};
+use super::{EndpointConfig, Peer};
 
 #[derive(Debug)]
 struct Entry {
@@ -15,14 +18,14 @@ struct Entry {
     used: u64,
 }
 
-/// Live bindings of the AoRs that were asked about last: at most `max`, the longest unused goes first.
+/// Live bindings of the AoRs that were asked about last: at most `max_known`, the longest unused goes first.
 #[derive(Debug)]
 pub(crate) struct Known {
     entries: HashMap<Aor, Entry>,
     order: BTreeMap<u64, Aor>,
-    /// Where a contact's address leads to: requests inside dialogs without a Route name it.
+    /// Contacts that are reached at the address that they name: requests inside dialogs without a Route may go there.
     contacts: HashMap<SocketAddr, Peer>,
-    max: usize,
+    config: Arc<EndpointConfig>,
     clock: u64,
 }
 
@@ -30,28 +33,48 @@ pub(crate) struct Known {
 const ROUTED_TRUST: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl Known {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { entries: HashMap::new(), order: BTreeMap::new(), contacts: HashMap::new(), max, clock: 0 }
+    pub(crate) fn new(config: Arc<EndpointConfig>) -> Self {
+        Self { entries: HashMap::new(), order: BTreeMap::new(), contacts: HashMap::new(), config, clock: 0 }
     }
 
     /// Everything that is bound to `aor` now.
     pub(crate) fn learn(&mut self, aor: &Aor, targets: Vec<(UnixMillis, Target)>) {
-        self.forget(aor);
-        if targets.is_empty() || self.max == 0 {
+        if self.refresh(aor, &targets) {
             return;
         }
-        while self.entries.len() >= self.max {
+        self.forget(aor);
+        if targets.is_empty() || self.config.max_known == 0 {
+            return;
+        }
+        while self.entries.len() >= self.config.max_known {
             let Some((_, oldest)) = self.order.pop_first() else { break };
             self.forget(&oldest);
         }
         self.clock += 1;
         for (_, target) in &targets {
-            if let (Some(contact), Some(peer)) = (contact_addr(target), Peer::from_flow(&target.flow)) {
-                self.contacts.insert(contact, peer);
+            // Contacts behind a NAT may have the same private address: they are reached by the token of their call only.
+            if let Some(peer) = resolve(&self.config, target).filter(|peer| contact_addr(target) == Some(peer.addr)) {
+                self.contacts.insert(peer.addr, peer);
             }
         }
         self.order.insert(self.clock, aor.clone());
         self.entries.insert(aor.clone(), Entry { targets, used: self.clock });
+    }
+
+    /// A REGISTER that only prolongs, as most do, moves times and nothing else.
+    fn refresh(&mut self, aor: &Aor, targets: &[(UnixMillis, Target)]) -> bool {
+        let Some(entry) = self.entries.get_mut(aor) else { return false };
+        if entry.targets.len() != targets.len() || entry.targets.iter().zip(targets).any(|(old, new)| old.1 != new.1) {
+            return false;
+        }
+        for (old, new) in entry.targets.iter_mut().zip(targets) {
+            old.0 = new.0;
+        }
+        self.clock += 1;
+        if let Some(aor) = self.order.remove(&std::mem::replace(&mut entry.used, self.clock)) {
+            self.order.insert(self.clock, aor);
+        }
+        true
     }
 
     /// As [`Self::learn`], from an answer that does not tell when the bindings end.
@@ -79,7 +102,7 @@ impl Known {
         }
     }
 
-    /// The flow of the binding whose contact has this address.
+    /// The way to a live contact with this address.
     pub(crate) fn flow_of(&self, contact: SocketAddr) -> Option<Peer> {
         self.contacts.get(&contact).copied()
     }
@@ -95,8 +118,7 @@ impl Known {
     }
 }
 
-/// Address of a contact whose host is one; port 5060 when it names none.
-pub(crate) fn contact_addr(target: &Target) -> Option<SocketAddr> {
-    let uri = sip_core::uri::Uri::parse(target.uri.as_bytes())?;
-    Some(SocketAddr::new(uri.host_addr()?, uri.port.unwrap_or(5060)))
+/// Address of a contact whose host is one.
+fn contact_addr(target: &Target) -> Option<SocketAddr> {
+    Uri::parse(target.uri.as_bytes()).and_then(|uri| addr_of(&uri))
 }

@@ -1,10 +1,11 @@
 //! Questions to the coordinator that are not answered yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use redial_core::Aor;
 use redial_core::link::Route;
+use rustc_hash::FxHashMap;
 
 use super::table::Id;
 use crate::metrics::Ask;
@@ -31,7 +32,7 @@ impl Continuation {
 /// Bounded by the server transactions: each asks one question at a time.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    waiting: HashMap<u64, (Instant, Continuation)>,
+    waiting: FxHashMap<u64, (Instant, Continuation)>,
     order: VecDeque<(Instant, u64)>,
     timeout: Duration,
     next: u64,
@@ -41,7 +42,7 @@ const ID_BITS: u32 = 56;
 
 impl Pending {
     pub(crate) fn new(worker: u8, timeout: Duration) -> Self {
-        Self { waiting: HashMap::new(), order: VecDeque::new(), timeout, next: u64::from(worker) << ID_BITS }
+        Self { waiting: FxHashMap::default(), order: VecDeque::new(), timeout, next: u64::from(worker) << ID_BITS }
     }
 
     /// An id for a request whose answer nobody waits for.

@@ -11,15 +11,21 @@ use super::{EndpointConfig, Peer};
 
 /// The way to a target: the flow that its REGISTER came by, when it came by this edge; else the address in its Path or Contact.
 /// None: it cannot be reached from here. Host names are not looked up: a phone that registers one came by a flow.
+///
+/// A Contact with the flow's own host says on which port the phone listens, and is believed: there is no NAT, and a phone may send from
+/// another port than it listens on.
 pub(crate) fn resolve(config: &EndpointConfig, target: &Target) -> Option<Peer> {
+    let contact = Uri::parse(target.uri.as_bytes()).and_then(|uri| addr_of(&uri));
     if target.edge == config.edge
-        && let Some(peer) = Peer::from_flow(&target.flow).filter(|p| usize::from(p.listener) < config.listeners.len())
+        && let Some(flow) = Peer::from_flow(&target.flow).filter(|p| usize::from(p.listener) < config.listeners.len())
     {
+        let own = contact.filter(|c| target.path.is_empty() && c.ip() == flow.addr.ip().to_canonical() && c.port() != 0);
+        let peer = Peer { addr: SocketAddr::new(flow.addr.ip(), own.map_or(flow.addr.port(), |c| c.port())), ..flow };
         return sendable(peer.addr).then_some(peer);
     }
     let addr = match target.path.first() {
         Some(path) => addr_of(&NameAddr::parse(path.as_bytes())?.uri)?,
-        None => addr_of(&Uri::parse(target.uri.as_bytes())?)?,
+        None => contact?,
     };
     by_any_listener(config, addr)
 }
@@ -70,6 +76,7 @@ mod tests {
     fn a_flow_of_this_edge_comes_first() {
         let at = |t: &Target| resolved(t).map(|(l, a)| format!("{l} {a}"));
         assert_eq!(at(&target("sip:b@10.0.0.1", "edge", "udp/0/198.51.100.7:4000", &[])).as_deref(), Some("0 198.51.100.7:4000"));
+        assert_eq!(at(&target("sip:b@198.51.100.7:5070", "edge", "udp/0/198.51.100.7:4000", &[])).as_deref(), Some("0 198.51.100.7:5070"));
         assert_eq!(at(&target("sip:b@10.0.0.1", "other", "udp/0/198.51.100.7:4000", &[])).as_deref(), Some("0 10.0.0.1:5060"));
         assert_eq!(at(&target("sip:b@[2001:db8::7]:5080", "edge", "", &[])).as_deref(), Some("1 [2001:db8::7]:5080"));
         assert_eq!(at(&target("sip:b@phone", "other", "", &["<sip:192.0.2.99;lr>"])).as_deref(), Some("0 192.0.2.99:5060"));
