@@ -14,7 +14,7 @@ mod stored;
 mod tests;
 
 pub use frame::{batch, downlink, hello, requests};
-pub use stored::{decode_binding, decode_watch, encode_binding, encode_watch};
+pub use stored::{decode_binding, decode_watch, encode_binding, encode_keyed_binding, encode_watch};
 
 /// A message that does not say what its type requires.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! Bindings and watches as they are stored.
 
 use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use redial_core::watch::State;
 use redial_core::{Binding, BindingId, EdgeId, Fence, Flow, Pair, UnixMillis, Watch};
 
@@ -93,10 +94,50 @@ impl v1::WatchRecord {
     }
 }
 
-/// A binding as bytes for the store.
+/// A binding as bytes for the store. Every REGISTER does this, so it writes the record straight from the binding instead of copying its
+/// strings into a message first.
 #[must_use]
 pub fn encode_binding(binding: &Binding) -> Vec<u8> {
-    v1::BindingRecord::from(binding.clone()).encode_to_vec()
+    let mut record = encode_keyed_binding(binding);
+    // Fields may come in any order (protobuf encoding, "Field order").
+    put_text(1, &binding.id.0, &mut record);
+    record
+}
+
+/// The same without the id, for a store that keeps it in the record's key.
+#[must_use]
+pub fn encode_keyed_binding(b: &Binding) -> Vec<u8> {
+    let mut record = Vec::with_capacity(64 + b.uri.len() + b.params.len() + b.call_id.len() + b.flow.as_str().len() + b.user_agent.len());
+    put_text(2, &b.uri, &mut record);
+    put_text(3, &b.params, &mut record);
+    put_number(4, b.q.into(), &mut record);
+    put_number(5, b.expires_at.0, &mut record);
+    put_text(6, &b.call_id, &mut record);
+    put_number(7, b.cseq.into(), &mut record);
+    b.path.iter().for_each(|hop| put_bytes(8, hop.as_bytes(), &mut record));
+    put_text(9, b.edge.as_str(), &mut record);
+    put_text(10, b.flow.as_str(), &mut record);
+    put_text(11, &b.user_agent, &mut record);
+    record
+}
+
+fn put_text(tag: u32, text: &str, out: &mut Vec<u8>) {
+    if !text.is_empty() {
+        put_bytes(tag, text.as_bytes(), out);
+    }
+}
+
+fn put_bytes(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+fn put_number(tag: u32, number: u64, out: &mut Vec<u8>) {
+    if number != 0 {
+        encode_key(tag, WireType::Varint, out);
+        encode_varint(number, out);
+    }
 }
 
 /// Reads what [`encode_binding`] of this or another version wrote.

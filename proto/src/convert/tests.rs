@@ -229,6 +229,14 @@ proptest! {
     }
 
     #[test]
+    fn bindings_are_stored_as_the_message_says(binding in binding()) {
+        let record = v1::BindingRecord::decode(&*encode_binding(&binding));
+        prop_assert_eq!(record, Ok(v1::BindingRecord::from(binding.clone())));
+        let keyed = v1::BindingRecord { id: String::new(), ..v1::BindingRecord::from(binding.clone()) };
+        prop_assert_eq!(encode_keyed_binding(&binding), keyed.encode_to_vec());
+    }
+
+    #[test]
     fn stored_watches_are_read_back(watch in watch()) {
         prop_assert_eq!(decode_watch(watch.pair.clone(), &encode_watch(&watch)), Ok(watch));
     }

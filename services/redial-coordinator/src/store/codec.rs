@@ -30,7 +30,7 @@ pub(super) fn decode_watch(pair: Pair, bytes: &[u8]) -> Result<Watch, StoreError
 }
 
 pub(super) fn encode_binding(binding: &Binding) -> Vec<u8> {
-    convert::encode_binding(&Binding { id: BindingId(String::new()), ..binding.clone() })
+    convert::encode_keyed_binding(binding)
 }
 
 pub(super) fn decode_binding(id: &[u8], bytes: &[u8]) -> Result<Binding, StoreError> {
