@@ -140,6 +140,14 @@ async fn a_password_is_used_and_never_shown() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_unavailable() {
+    let redis = Redis::start();
+    let store = RedisStore::open(&redis.server.url().replace("redis://", "rediss://")).expect("url");
+    let failed = tokio::time::timeout(PATIENCE, store.ping()).await.expect("in time");
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+}
+
+#[tokio::test]
 async fn an_unreadable_record_is_absent_and_spares_its_neighbours() {
     let redis = Redis::start();
     let watches = [watch(pair("bob", "alice"), NOW), watch(pair("bob", "carol"), NOW)];

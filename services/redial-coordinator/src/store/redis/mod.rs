@@ -51,6 +51,8 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError::Unavailable`] when the URL is none.
     pub fn open(url: &str) -> Result<Self, StoreError> {
+        // The client takes the process's provider and panics without one; another one that is installed already is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(TCP_USER_TIMEOUT);
         let info: ConnectionInfo = url.into_connection_info().map_err(unavailable)?;
         let client = Client::open(info.set_tcp_settings(tcp)).map_err(unavailable)?;
