@@ -1,6 +1,7 @@
 //! One replica: the engine, the edges attached to it, and the tasks that keep it going. A library: the binary and `redial standalone`
 //! give it a store, policies and a meter.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,12 @@ pub struct Hints {
     pub expired: mpsc::Receiver<Pair>,
     /// Whether notifications arrive at present.
     pub on: watch::Receiver<bool>,
+    /// Hints that did not fit the channel.
+    pub dropped: Arc<AtomicU64>,
 }
+
+/// Hints that may wait: what runs out within a moment on a large installation. More are dropped and left to the sweep.
+pub const HINTS: usize = 16_384;
 
 /// An edge's end of its link.
 #[derive(Debug)]
@@ -91,6 +97,7 @@ struct Inner<S> {
     setup: Setup,
     started: Instant,
     notifications: watch::Receiver<bool>,
+    unheard: Arc<AtomicU64>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -110,12 +117,12 @@ impl<S: WatchStore> Coordinator<S> {
         let metrics = Arc::new(Metrics::new(meter));
         let timers = Arc::new(Timers::new(TIMERS));
         let engine = Arc::new(Engine::new(store, hub.clone(), policies.clone(), timers.clone(), metrics.clone()));
-        let (expired, notifications) = match hints {
-            Some(hints) => (Some(hints.expired), hints.on),
-            None => (None, watch::channel(false).1),
+        let (expired, notifications, unheard) = match hints {
+            Some(hints) => (Some(hints.expired), hints.on, hints.dropped),
+            None => (None, watch::channel(false).1, Arc::default()),
         };
         let tasks = TaskTracker::new();
-        let inner = Inner { engine, hub, metrics, timers, policies, setup, started: clock::instant(), notifications, stop, tasks };
+        let inner = Inner { engine, hub, metrics, timers, policies, setup, started: clock::instant(), notifications, unheard, stop, tasks };
         let coordinator = Self { inner: Arc::new(inner) };
         coordinator.gauges(meter);
         coordinator.spawn(|c| async move { c.keep_time().await });
@@ -262,6 +269,7 @@ impl<S: WatchStore> Coordinator<S> {
         gauge("redial.coordinator.edges", "Edges attached to this replica", |c| c.hub.len() as u64);
         gauge("redial.coordinator.timers", "Wake-ups this replica has in mind", |c| c.timers.len() as u64);
         gauge("redial.coordinator.downlinks", "Frames waiting for edges to read them", |c| c.hub.queued() as u64);
+        gauge("redial.store.hints_dropped", "Expired-key notifications that found their queue full", |c| c.unheard.load(Ordering::Relaxed));
         gauge("redial.store.notifications", "1 while expired-key notifications arrive", |c| u64::from(*c.notifications.borrow()));
     }
 }

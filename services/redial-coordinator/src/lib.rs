@@ -12,4 +12,4 @@ pub mod settings;
 pub mod store;
 pub mod timers;
 
-pub use coordinator::{Coordinator, Hints, LocalLink, Setup};
+pub use coordinator::{Coordinator, HINTS, Hints, LocalLink, Setup};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use clap::Command;
 use redial_coordinator::app::BuildError;
 use redial_coordinator::settings::Settings;
-use redial_coordinator::store::{MemoryStore, RedisStore};
-use redial_coordinator::{Hints, policies};
+use redial_coordinator::store::{MemoryStore, RedisStore, expiry};
+use redial_coordinator::{HINTS, Hints, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
 use redial_runtime::settings::{self, Problem, Stop};
@@ -39,7 +39,10 @@ async fn with_store(settings: Settings) -> ExitCode {
         return serve(settings, Arc::new(MemoryStore::new()), None).await;
     };
     match RedisStore::open(&url) {
-        Ok(store) => serve(settings, Arc::new(store), None).await,
+        Ok(store) => {
+            let hints = expiry::hints(&store, HINTS, CancellationToken::new()).hints;
+            serve(settings, Arc::new(store), Some(hints)).await
+        }
         Err(error) => Stop::Problems(vec![Problem::new("redis", error.to_string())]).report(),
     }
 }
@@ -67,10 +70,7 @@ async fn serve<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<H
     tokio::spawn(admin.serve(CancellationToken::new()));
     let outcome = app.run(signals).await;
     metrics.flush();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(EXIT_SOFTWARE, "ended", &error),
-    }
+    outcome.map_or_else(|error| failed(EXIT_SOFTWARE, "ended", &error), |()| ExitCode::SUCCESS)
 }
 
 fn failed(code: u8, what: &str, error: &dyn std::error::Error) -> ExitCode {

@@ -1,4 +1,5 @@
 //! Edges and operators over real sockets.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Edges in the same process: what `redial standalone` is made of.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -47,7 +47,7 @@ pub fn hints(store: &RedisStore, capacity: usize, stop: CancellationToken) -> Ex
         // Dropping the future closes the connection.
         let _ = stop.run_until_cancelled(listener.run()).await;
     });
-    Expiries { hints: Hints { expired: receiver, on: is_on }, dropped }
+    Expiries { hints: Hints { expired: receiver, on: is_on, dropped: dropped.clone() }, dropped }
 }
 
 struct Listener {
