@@ -100,9 +100,9 @@ impl Standalone {
     pub fn start(policy: &Policy, more: &[&str]) -> Result<Self> {
         let (sip, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("standalone")?);
         let policy = scratch.file("policy.toml", &policy.toml())?;
-        let listen = format!("udp:{sip}");
-        let mut args =
-            strings(&["standalone", "--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--policy", &policy]);
+        let (listen, admin_text, control) = (format!("udp:{sip}"), admin.to_string(), ports::free()?.to_string());
+        let mut args = strings(&["standalone", "--listen", &listen, "--domain", DOMAIN, "--admin", &admin_text, "--policy", &policy]);
+        args.extend(strings(&["--control", &control, "--sweep-interval", "1s"]));
         args.extend(strings(more));
         let mut service = Service::start("redial", admin, scratch, &args)?;
         service.wait_ready()?;

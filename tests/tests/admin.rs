@@ -28,7 +28,7 @@ fn metrics_add_up_with_what_the_phones_did() -> Result<()> {
     ensure!(received("BYE") == 1.0 && answered("BYE", "200") == 1.0);
     ensure!(metrics.sum("sip_requests_sent_total", &[("method", "REFER")]) == 1.0);
     ensure!(metrics.sum("redial_watches_granted_total", &[]) == 3.0);
-    ensure!(metrics.has("redial_coordinator_latency_seconds_bucket"), "latencies are histograms");
+    ensure!(metrics.has("redial_link_latency_seconds_bucket"), "latencies are histograms");
 
     let metrics = cluster.coordinators[0].service.metrics()?;
     ensure!(metrics.sum("redial_watches_armed_total", &[]) == 3.0);
