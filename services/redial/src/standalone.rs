@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Command;
-use redial_coordinator::Hints;
-use redial_coordinator::app::App;
-use redial_coordinator::store::MemoryStore;
+use redial_coordinator::app::{App, BuildError};
+use redial_coordinator::store::{MemoryStore, RedisStore, expiry};
+use redial_coordinator::{HINTS, Hints, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
 use redial_runtime::settings::{self as reader, Stop};
@@ -36,7 +36,16 @@ pub async fn main(args: Vec<OsString>) -> ExitCode {
         Err(code) => return code,
     };
     telemetry::init_logs(&settings.logs);
-    let outcome = run(settings, Arc::new(MemoryStore::new()), None).await;
+    let outcome = match settings.redis.clone() {
+        None => run(settings, Arc::new(MemoryStore::new()), None).await,
+        Some(url) => match RedisStore::open(&url) {
+            Ok(store) => {
+                let hints = expiry::hints(&store, HINTS, CancellationToken::new()).hints;
+                run(settings, Arc::new(store), Some(hints)).await
+            }
+            Err(error) => return Stop::Problems(vec![reader::Problem::new("redis", error.to_string())]).report(),
+        },
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Settings(stop)) => stop.report(),
@@ -89,7 +98,10 @@ impl<S: WatchStore> Parts<S> {
         let grace = settings.grace;
         let mut edge = settings.sip.config(Vec::new()).map_err(|problems| Failure::Settings(Stop::Problems(problems)))?;
         edge.grace = grace;
-        let coordinator = coordinator.build(store, hints, metrics, readiness).map_err(anyhow::Error::from)?;
+        let coordinator = coordinator.build(store, hints, metrics, readiness).map_err(|error| match error {
+            BuildError::Policies(bad) => Failure::Settings(Stop::Problems(policies::problems(&bad))),
+            error => Failure::Start(error.into()),
+        })?;
         let link = coordinator.coordinator().attach(edge.edge.clone(), env!("CARGO_PKG_VERSION"));
         edge.coordinators.push(Coordinator::Local(LocalLink { requests: link.requests, downlinks: link.downlinks }));
         let edge = edge.build(metrics, readiness).map_err(anyhow::Error::from)?;

@@ -16,6 +16,9 @@ use sip_edge::settings::SipSettings;
 pub struct Settings {
     #[command(flatten)]
     pub sip: SipSettings,
+    /// Redis that holds bindings and watches, as redis://HOST:PORT/DB or rediss://... [default: this process alone, nothing survives it]
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
     /// Policy file (TOML), read again when it changes or on SIGHUP [default: default policies]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
@@ -45,7 +48,11 @@ impl Settings {
             listen: self.control,
             policy: self.policy.clone(),
             settle: self.settle,
-            setup: Setup { replica: "standalone".to_owned(), store_kind: "memory", sweep_interval: self.sweep_interval },
+            setup: Setup {
+                replica: "standalone".to_owned(),
+                store_kind: if self.redis.is_some() { "redis" } else { "memory" },
+                sweep_interval: self.sweep_interval,
+            },
             grace: self.grace,
         }
     }
