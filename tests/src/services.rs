@@ -144,10 +144,18 @@ impl Edge {
     /// # Errors
     /// When it does not become ready.
     pub fn start(coordinators: &[&Coordinator], more: &[&str]) -> Result<Self> {
+        let urls: Vec<_> = coordinators.iter().map(|c| format!("http://{}", c.grpc)).collect();
+        Self::attached(&urls, more)
+    }
+
+    /// With coordinators as the test spells them. Edges that spell a replica differently hash an AoR to different replicas.
+    /// # Errors
+    /// When it does not become ready.
+    pub fn attached(coordinators: &[String], more: &[&str]) -> Result<Self> {
         let (sip, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("edge")?);
         let (listen, name) = (format!("udp:{sip}"), format!("edge-{}", sip.port()));
         let mut args = strings(&["--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--edge-id", &name]);
-        args.extend(coordinators.iter().flat_map(|c| ["--coordinator".to_owned(), format!("http://{}", c.grpc)]));
+        args.extend(coordinators.iter().flat_map(|url| ["--coordinator".to_owned(), url.clone()]));
         args.extend(strings(more));
         let mut service = Service::start("sip-edge", admin, scratch, &args)?;
         service.wait_ready()?;
