@@ -7,7 +7,7 @@ use redial_proto::v1;
 use serde::Serialize;
 
 use crate::operator::Target;
-use crate::output::{Row, render, short_duration};
+use crate::output::{Row, print, render, short_duration};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -22,7 +22,7 @@ pub async fn run(command: Command, target: &Target, now: UnixMillis) -> Result<(
     let Command::List { aor } = command;
     let answer = target.connect().await?.list_bindings(v1::ListBindingsRequest { aor }).await?.into_inner();
     let rows: Vec<_> = answer.bindings.into_iter().map(|record| BindingRow::new(record, now)).collect();
-    print!("{}", render(&rows, target.output)?);
+    print(&render(&rows, target.output)?);
     Ok(())
 }
 

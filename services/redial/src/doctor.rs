@@ -5,7 +5,7 @@ use redial_proto::v1;
 use serde::Serialize;
 
 use crate::operator::Target;
-use crate::output::{Row, render, short_duration};
+use crate::output::{Row, print, render, short_duration};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,7 +38,7 @@ impl Row for Finding {
 pub async fn run(target: &Target) -> Result<()> {
     let status = target.connect().await?.status(v1::StatusRequest {}).await?.into_inner();
     let findings = examine(&status);
-    print!("{}", render(&findings, target.output)?);
+    print(&render(&findings, target.output)?);
     let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
     if bad > 0 {
         bail!("{bad} of {} checks failed", findings.len());

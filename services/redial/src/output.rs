@@ -1,5 +1,7 @@
 //! Tables for people, JSON for programs.
 
+use std::io::Write as _;
+
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -14,6 +16,11 @@ pub enum Format {
 pub trait Row: Serialize {
     const HEAD: &'static [&'static str];
     fn cells(&self) -> Vec<String>;
+}
+
+/// Prints a line or more. A reader that closed the pipe early has read enough: that is no error.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// The listing as text, with a line break at the end.

@@ -7,7 +7,7 @@ use redial_proto::v1;
 use serde::Serialize;
 
 use crate::operator::Target;
-use crate::output::{Row, render, short_duration};
+use crate::output::{Row, print, render, short_duration};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -44,7 +44,7 @@ pub async fn run(command: Command, target: &Target, now: UnixMillis) -> Result<(
             };
             let answer = operator.list_watches(request).await?.into_inner();
             let rows: Vec<_> = answer.watches.iter().filter_map(|watch| WatchRow::new(watch, now)).collect();
-            print!("{}", render(&rows, target.output)?);
+            print(&render(&rows, target.output)?);
             if answer.truncated {
                 eprintln!("there are more; raise --limit or narrow the list by --caller, --callee or --domain");
             }
@@ -53,14 +53,14 @@ pub async fn run(command: Command, target: &Target, now: UnixMillis) -> Result<(
             let request = v1::ShowWatchRequest { pair: Some(v1::Pair { callee: callee.clone(), caller: caller.clone() }) };
             let watch = operator.show_watch(request).await.with_context(|| format!("{caller} does not watch {callee}"))?.into_inner();
             let row = WatchRow::new(&watch, now).context("the coordinator sent an incomplete watch")?;
-            print!("{}", render(&[row], target.output)?);
+            print(&render(&[row], target.output)?);
         }
         Command::Cancel { caller, callee } => {
             let request = v1::CancelWatchRequest { pair: Some(v1::Pair { callee: callee.clone(), caller: caller.clone() }) };
             if !operator.cancel_watch(request).await?.into_inner().cancelled {
                 bail!("{caller} does not watch {callee}");
             }
-            println!("cancelled");
+            print("cancelled\n");
         }
     }
     Ok(())

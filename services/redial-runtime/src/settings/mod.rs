@@ -41,7 +41,9 @@ pub fn read_after<T: Args>(about: Command, args: impl IntoIterator<Item = OsStri
 /// # Errors
 /// [`Stop::Problems`] names every bad key; [`Stop::Help`] is the text that `--help` or `--version` asked for.
 pub fn read_from<T: Args>(about: Command, sources: &Sources) -> Result<T, Stop> {
-    let command = values::with_environment(T::augment_args(about));
+    // Augmenting puts the struct's own documentation in the place of the program's.
+    let purpose = about.get_about().cloned().unwrap_or_default();
+    let command = values::with_environment(T::augment_args(about).about(purpose));
     let resolved = sources.resolve(&command)?;
     let matches = values::strict(&command).try_get_matches_from(resolved).map_err(|error| Stop::from_clap(&error))?;
     T::from_arg_matches(&matches).map_err(|error| Stop::from_clap(&error))

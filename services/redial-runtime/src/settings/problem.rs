@@ -1,6 +1,7 @@
 //! What is wrong with the settings.
 
 use std::fmt;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -43,7 +44,8 @@ impl Stop {
     pub fn report(&self) -> ExitCode {
         match self {
             Self::Help(text) => {
-                println!("{}", text.trim_end());
+                // A reader that closed the pipe early has read enough.
+                let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
                 ExitCode::SUCCESS
             }
             Self::Problems(problems) => {

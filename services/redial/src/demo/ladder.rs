@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use sip_core::MessageBuf;
 
+use crate::output::print;
+
 /// Direction of a message, seen from the phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrow {
@@ -52,7 +54,7 @@ impl Ladder {
             None => first.split(' ').next().unwrap_or_default().to_owned(),
         };
         let line = Line { at: self.start.elapsed(), phone, arrow, title, method: message.view().method().as_str().to_owned() };
-        println!("{}", Drawn { line: &line, left: line.phone == self.left });
+        print(&format!("{}\n", Drawn { line: &line, left: line.phone == self.left }));
         if let Ok(mut lines) = self.lines.lock() {
             lines.push(line);
         }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use crate::output::print;
 use crate::standalone::Parts;
 use ladder::Ladder;
 
@@ -35,9 +36,9 @@ pub async fn run(options: Options) -> Result<()> {
             (server, Some(tokio::spawn(parts.run(stop.clone()))))
         }
     };
-    println!("alice and bob are two phones on UDP sockets; redial listens on udp:{server}\n");
+    print(&format!("alice and bob are two phones on UDP sockets; redial listens on udp:{server}\n\n"));
     let ladder = Ladder::new("alice");
-    println!("{}", ladder::head("alice", "redial", "bob"));
+    print(&(ladder::head("alice", "redial", "bob") + "\n"));
     let outcome = story::play(server, DOMAIN, &ladder).await;
     stop.cancel();
     if let Some(running) = running {
@@ -46,12 +47,12 @@ pub async fn run(options: Options) -> Result<()> {
     let outcome = outcome?;
     let lines = ladder.lines();
     let spent = cost::spent(&lines);
-    println!("\n  {} messages on the wire, {spent} of them for the recall\n", lines.len());
-    println!("{}", cost::table(spent));
+    print(&format!("\n  {} messages on the wire, {spent} of them for the recall\n\n", lines.len()));
+    print(&(cost::table(spent) + "\n"));
     ensure!(spent > 0, "no recall was seen");
     if !outcome.connected {
         bail!("the recalled call was not answered");
     }
-    println!("connected");
+    print("connected\n");
     Ok(())
 }

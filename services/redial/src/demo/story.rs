@@ -7,6 +7,7 @@ use sip_core::{Header, Method};
 
 use super::ladder::Ladder;
 use super::phone::{Phone, header};
+use crate::output::print;
 
 /// What the two phones saw.
 #[derive(Debug)]
@@ -61,5 +62,5 @@ pub async fn play(server: SocketAddr, domain: &'static str, ladder: &Ladder) -> 
 }
 
 fn chapter(text: &str) {
-    println!("\n  {text}");
+    print(&format!("\n  {text}\n"));
 }
