@@ -13,10 +13,10 @@ use crate::output::Format;
 #[derive(Clone, Debug, Args)]
 pub struct Target {
     /// Coordinator to ask: the gRPC address of a redial-coordinator, or the control address of `redial standalone`
-    #[arg(long, value_name = "URL", env = "REDIAL_COORDINATOR", default_value = "http://127.0.0.1:7070")]
+    #[arg(long, global = true, value_name = "URL", env = "REDIAL_COORDINATOR", default_value = "http://127.0.0.1:7070")]
     pub coordinator: String,
     /// How to print the answer
-    #[arg(long, short, value_enum, default_value_t)]
+    #[arg(long, short, global = true, value_enum, default_value_t)]
     pub output: Format,
 }
 
