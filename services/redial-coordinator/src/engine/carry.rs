@@ -143,7 +143,9 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             }
         };
         let sent = self.contacts(watch, bindings).is_some_and(|(edge, targets)| {
-            let order = RecallOrder { pair: watch.pair.clone(), fence: watch.fence, rung, targets, timeout: policy.recall_timeout };
+            // Nothing of a recall is sent after the deadline (P4).
+            let timeout = policy.recall_timeout.min(watch.deadline.since(now));
+            let order = RecallOrder { pair: watch.pair.clone(), fence: watch.fence, rung, targets, timeout };
             self.gateway.order(&edge, Order::Recall(order)).is_ok()
         });
         self.metrics.recall(rung, if sent { RecallStep::Ordered } else { RecallStep::Undelivered });

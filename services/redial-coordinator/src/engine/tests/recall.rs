@@ -38,6 +38,17 @@ async fn a_refused_rung_is_followed_by_the_next_and_then_by_a_wait() {
 }
 
 #[tokio::test]
+async fn p4_a_recall_does_not_outlast_the_deadline() {
+    let mut b = Bench::new(|_| ());
+    b.register("alice").await;
+    b.route(Route { period: RequestedPeriod::Seconds(60), ..Bench::invitation("alice", "bob") }).await;
+    b.advance(50).await;
+    b.register("bob").await;
+    b.advance(1).await;
+    assert_eq!(b.order().timeout, Duration::from_secs(9));
+}
+
+#[tokio::test]
 async fn a_phone_that_refuses_for_ever_ends_as_failed() {
     let (mut b, mut order) = recalled(|p| p.max_attempts = 2).await;
     for _ in 0..2 {
