@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::Counters;
-use crate::endpoint::EndpointConfig;
 use crate::endpoint::config::Listener;
+use crate::endpoint::{EndpointConfig, Known};
 use crate::export;
 use crate::link::{BadUrl, BatchRules, Coordinator, Link, LinkConfig};
 use crate::metrics::Metrics;
@@ -131,7 +131,7 @@ impl Config {
             register_max: self.register_max,
             register_default: self.register_default,
             max_transactions: self.max_transactions,
-            max_known: self.max_known,
+            known: Arc::new(Known::new(self.max_known)),
             coordinator_timeout: self.coordinator_timeout,
             timer_c: self.timer_c,
         });

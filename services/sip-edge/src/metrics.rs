@@ -1,6 +1,5 @@
 //! Counters of the hot path: plain atomics here, exported as observable OpenTelemetry instruments by the shell.
 
-mod histogram;
 mod labels;
 
 use std::borrow::Cow;
@@ -9,8 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use redial_core::link::{NotWatched, RecallResult};
 use sip_core::Method;
 
-pub use histogram::Histogram;
-pub use labels::{Ask, DropReason, OrderDrop, Outcome};
+pub use labels::{DropReason, OrderDrop, Outcome};
 use labels::{METHODS, method_index};
 
 /// Status codes that a SIP message can have.
@@ -51,7 +49,6 @@ pub struct Metrics {
     handovers: AtomicU64,
     server_transactions: AtomicU64,
     client_transactions: AtomicU64,
-    asked: [Histogram; Ask::ALL.len()],
 }
 
 /// Rungs of the recall ladder (design: 1 to 4), counted as given; others share the last place.
@@ -109,7 +106,6 @@ impl Default for Metrics {
             handovers: AtomicU64::new(0),
             server_transactions: AtomicU64::new(0),
             client_transactions: AtomicU64::new(0),
-            asked: Default::default(),
         }
     }
 }
@@ -175,11 +171,6 @@ impl Metrics {
 
     pub fn handed_over(&self) {
         self.handovers.fetch_add(1, Relaxed);
-    }
-
-    /// How long the coordinator took for one answer.
-    pub fn asked(&self, what: Ask, took: std::time::Duration) {
-        self.asked[what as usize].record(took);
     }
 
     pub(crate) fn server_opened(&self) {
@@ -256,11 +247,6 @@ impl Metrics {
         ];
         all.extend(single.map(|(name, help, kind, value)| Sample { name, help, kind, labels: Vec::new(), value: value.load(Relaxed) }));
         all.into_iter()
-    }
-
-    /// Latencies of the coordinator as seen by this edge, by what was asked.
-    pub fn histograms(&self) -> impl Iterator<Item = (&'static str, &'static str, &Histogram)> {
-        Ask::ALL.into_iter().map(|ask| ("redial_coordinator_latency_seconds", ask.as_str(), &self.asked[ask as usize]))
     }
 }
 

@@ -23,17 +23,7 @@ impl Core {
         request: Message<'_>,
         out: &mut Outbox,
     ) {
-        let caller = request.from().and_then(|from| identity::aor(&self.config, &from.uri));
-        let authenticated = match auth::authenticate(&self.config, now, from, request, auth::Kind::Proxy) {
-            // Nobody speaks, and nobody is remembered, in somebody else's name (P7).
-            Auth::Proved(user) if caller.as_ref() == Some(&user) => true,
-            Auth::Open => false,
-            Auth::Challenge(headers) => {
-                let spec = ResponseSpec { headers: &headers, ..reply::plain(auth::Kind::Proxy.code()) };
-                return self.respond_statelessly(from, request, spec, out);
-            }
-            Auth::Proved(_) | Auth::Forbidden => return self.respond_statelessly(from, request, reply::plain(403), out),
-        };
+        let Some((caller, authenticated)) = self.sender(now, from, request, out) else { return };
         if self.config.users.as_ref().is_some_and(|users| !users.load().contains(&callee)) {
             return self.respond_statelessly(from, request, reply::plain(404), out);
         }
@@ -48,6 +38,21 @@ impl Core {
         self.ask(now, Event::Route(route.clone()), Continuation::Route { server, route: Box::new(route) }, out);
     }
 
+    /// Who sends this request, and whether he has proved it. None: he must first, and has been told so.
+    pub(super) fn sender(&self, now: Now, from: Peer, request: Message<'_>, out: &mut Outbox) -> Option<(Option<Aor>, bool)> {
+        match auth::authenticate(&self.config, now, from, request, auth::Kind::Proxy) {
+            // Who he has proved to be, whatever From shows: a call may be anonymous (RFC 3323). Nobody speaks in another user's name (P7).
+            Auth::Proved(user) => return Some((Some(user), true)),
+            Auth::Open => return Some((request.from().and_then(|from| identity::aor(&self.config, &from.uri)), false)),
+            Auth::Challenge(headers) => {
+                let spec = ResponseSpec { headers: &headers, ..reply::plain(auth::Kind::Proxy.code()) };
+                self.respond_statelessly(from, request, spec, out);
+            }
+            Auth::Forbidden => self.respond_statelessly(from, request, reply::plain(403), out),
+        }
+        None
+    }
+
     pub(super) fn locate(&mut self, now: Now, server: Id, aor: Aor, out: &mut Outbox) {
         self.ask(now, Event::Locate(Locate { aor: aor.clone() }), Continuation::Locate { server, aor }, out);
     }
@@ -60,16 +65,17 @@ impl Core {
     }
 
     pub(super) fn on_routed(&mut self, now: Now, server: Id, route: Route, reply: Reply, out: &mut Outbox) {
-        let open = self.servers.get(server).is_some_and(|s| s.request.is_some());
+        let open = self.is_open(server);
         match reply {
             Reply::Routed(routed) if !open => self.too_late(route, routed, out),
+            _ if !open => {}
             Reply::Routed(Routed::Online { targets, report }) => {
-                self.known.learn_routed(now.unix, &route.callee, &targets);
+                self.config.known.learn_routed(&self.config, now.unix, &route.callee, &targets);
                 self.config.metrics.routed(Outcome::Online);
                 self.fork(now, server, targets, report, out);
             }
             Reply::Routed(Routed::Offline(offline)) => {
-                self.known.learn(&route.callee, Vec::new());
+                self.config.known.learn(&self.config, &route.callee, Vec::new());
                 self.offline(now, server, &route.callee, &offline, out);
             }
             // The store is away, or answers nonsense: what this worker knows must do (P6), and nobody is told that he is remembered (P1).
@@ -79,14 +85,20 @@ impl Core {
         }
     }
 
+    /// The request waits for its answer: nobody cancelled it.
+    fn is_open(&self, server: Id) -> bool {
+        self.servers.get(server).is_some_and(|s| s.request.is_some())
+    }
+
     pub(super) fn on_located(&mut self, now: Now, server: Id, aor: &Aor, reply: Reply, out: &mut Outbox) {
         match reply {
             Reply::Located(targets) if targets.is_empty() => {
+                self.config.known.learn(&self.config, aor, Vec::new());
                 self.config.metrics.routed(Outcome::Offline);
                 self.respond(now, server, reply::plain(480), out);
             }
             Reply::Located(targets) => {
-                self.known.learn_routed(now.unix, aor, &targets);
+                self.config.known.learn_routed(&self.config, now.unix, aor, &targets);
                 self.config.metrics.routed(Outcome::Online);
                 self.fork(now, server, targets, Vec::new(), out);
             }
@@ -95,7 +107,7 @@ impl Core {
     }
 
     fn route_from_memory(&mut self, now: Now, server: Id, callee: &Aor, out: &mut Outbox) {
-        let targets: Vec<Target> = self.known.targets(now.unix, callee);
+        let targets: Vec<Target> = self.config.known.targets(now.unix, callee);
         if targets.is_empty() {
             self.config.metrics.routed(Outcome::Refused);
             self.respond(now, server, reply::plain(480), out);

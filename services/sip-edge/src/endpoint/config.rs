@@ -26,8 +26,8 @@ pub struct EndpointConfig {
     pub register_default: Duration,
     /// Most transactions this worker holds; beyond, new ones get 503.
     pub max_transactions: usize,
-    /// Most AoRs whose bindings are remembered for the time the coordinator or its store is away (P6).
-    pub max_known: usize,
+    /// The bindings that all workers remember together for the time the coordinator or its store is away (P6).
+    pub known: Arc<super::Known>,
     /// How long the coordinator may take before a request to it fails.
     pub coordinator_timeout: Duration,
     /// Timer C (RFC 3261 section 16.6 step 11).

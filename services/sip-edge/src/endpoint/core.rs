@@ -11,7 +11,6 @@ use sip_core::Message;
 use sip_core::routing::Branch;
 use sip_core::transaction::TransactionKey;
 
-use super::known::Known;
 use super::pending::{Continuation, Pending};
 use super::recall::RecallId;
 use super::table::{Id, Table};
@@ -32,7 +31,6 @@ pub(crate) struct Core {
     pub(crate) recalls: HashMap<RecallId, Id>,
     pub(crate) timers: Timers,
     pub(crate) pending: Pending,
-    pub(crate) known: Known,
     pub(crate) draining: bool,
     edge_tag: u32,
     /// The same for all edges with the same secret.
@@ -51,7 +49,6 @@ impl Core {
             recalls: HashMap::new(),
             timers: Timers::default(),
             pending: Pending::new(worker, config.coordinator_timeout),
-            known: Known::new(Arc::clone(&config)),
             draining: false,
             edge_tag: hash_of(config.edge.as_str()) as u32,
             loop_seed: hash_of(&config.secret),

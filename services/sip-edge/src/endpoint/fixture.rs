@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use redial_core::{EdgeId, PolicySet};
 
-use super::EndpointConfig;
 use super::config::Listener;
+use super::{EndpointConfig, Known};
 use crate::users::Users;
 
 /// Registrar of example.com at 192.0.2.1:5060, one minute to two hours, with this users file.
@@ -25,7 +25,7 @@ pub(crate) fn config(users: Option<&str>) -> EndpointConfig {
         register_max: Duration::from_secs(7200),
         register_default: Duration::from_secs(3600),
         max_transactions: 1000,
-        max_known: 1000,
+        known: Arc::new(Known::new(1000)),
         coordinator_timeout: Duration::from_secs(2),
         timer_c: Duration::from_secs(180),
     }

@@ -1,66 +1,151 @@
-//! What this worker has learned about bindings, for the time the coordinator or its store is away (P6).
+//! What this edge has learned about bindings, for the time the coordinator or its store is away (P6).
+//!
+//! One memory for all workers: the kernel gives a caller's datagrams to one of them and the callee's to another. Cut into shards with a lock
+//! each, held for a few map operations.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redial_core::link::Target;
 use redial_core::{Aor, UnixMillis};
+use rustc_hash::FxHasher;
 use sip_core::uri::Uri;
+use smallvec::SmallVec;
 
 use super::target::{addr_of, resolve};
 use super::{EndpointConfig, Peer};
 
-#[derive(Debug)]
-struct Entry {
-    targets: Vec<(UnixMillis, Target)>,
-    /// Key in `order`.
-    used: u64,
-}
-
-/// Live bindings of the AoRs that were asked about last: at most `max_known`, the longest unused goes first.
-#[derive(Debug)]
-pub(crate) struct Known {
-    entries: HashMap<Aor, Entry>,
-    order: BTreeMap<u64, Aor>,
-    /// Contacts that are reached at the address that they name: requests inside dialogs without a Route may go there.
-    contacts: HashMap<SocketAddr, Peer>,
-    config: Arc<EndpointConfig>,
-    clock: u64,
-}
+/// Enough that workers rarely meet.
+const MAX_SHARDS: usize = 64;
+/// Fewer entries are not worth a shard of their own.
+const MIN_SHARD: usize = 64;
 
 /// A routed contact's expiry is not told; it is trusted this long.
 const ROUTED_TRUST: std::time::Duration = std::time::Duration::from_secs(3600);
 
+/// Live bindings of the AoRs that were asked about last. Bounded; the longest unused goes first.
+#[derive(Debug)]
+pub struct Known {
+    aors: Box<[Mutex<Shard>]>,
+    contacts: Box<[Mutex<Contacts>]>,
+    /// Entries of one shard.
+    max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    entries: HashMap<Aor, Entry>,
+    order: BTreeMap<u64, Aor>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    targets: Vec<(UnixMillis, Target)>,
+    /// What of this entry stands among the contacts.
+    contacts: SmallVec<[SocketAddr; 1]>,
+    /// Key in `order`.
+    used: u64,
+}
+
+/// Contacts that are reached at the address that they name: requests inside dialogs without a Route may go there. One phone may have several
+/// AoRs: counted.
+type Contacts = HashMap<SocketAddr, (Peer, u32)>;
+
 impl Known {
-    pub(crate) fn new(config: Arc<EndpointConfig>) -> Self {
-        Self { entries: HashMap::new(), order: BTreeMap::new(), contacts: HashMap::new(), config, clock: 0 }
+    /// Room for `max` AoRs.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        let shards = (max / MIN_SHARD).clamp(1, MAX_SHARDS);
+        Self {
+            aors: (0..shards).map(|_| Mutex::default()).collect(),
+            contacts: (0..shards).map(|_| Mutex::default()).collect(),
+            max: max.div_ceil(shards),
+        }
     }
 
     /// Everything that is bound to `aor` now.
-    pub(crate) fn learn(&mut self, aor: &Aor, targets: Vec<(UnixMillis, Target)>) {
-        if self.refresh(aor, &targets) {
-            return;
-        }
-        self.forget(aor);
-        if targets.is_empty() || self.config.max_known == 0 {
-            return;
-        }
-        while self.entries.len() >= self.config.max_known {
-            let Some((_, oldest)) = self.order.pop_first() else { break };
-            self.forget(&oldest);
-        }
-        self.clock += 1;
-        for (_, target) in &targets {
-            // Contacts behind a NAT may have the same private address: they are reached by the token of their call only.
-            if let Some(peer) = resolve(&self.config, target).filter(|peer| contact_addr(target) == Some(peer.addr)) {
-                self.contacts.insert(peer.addr, peer);
-            }
-        }
-        self.order.insert(self.clock, aor.clone());
-        self.entries.insert(aor.clone(), Entry { targets, used: self.clock });
+    pub(crate) fn learn(&self, config: &EndpointConfig, aor: &Aor, targets: Vec<(UnixMillis, Target)>) {
+        self.learn_in(&mut locked(&self.aors, aor), config, aor, targets);
     }
 
+    /// As [`Self::learn`], from an answer that does not tell when the bindings end.
+    pub(crate) fn learn_routed(&self, config: &EndpointConfig, now: UnixMillis, aor: &Aor, targets: &[Target]) {
+        let until = now.after(ROUTED_TRUST);
+        let mut shard = locked(&self.aors, aor);
+        let expiry = |t: &Target| {
+            let known = shard.entries.get(aor)?.targets.iter().find(|(_, k)| k.uri == t.uri && k.flow == t.flow)?;
+            Some(known.0)
+        };
+        let targets = targets.iter().map(|t| (expiry(t).unwrap_or(until), t.clone())).collect();
+        self.learn_in(&mut shard, config, aor, targets);
+    }
+
+    fn learn_in(&self, shard: &mut Shard, config: &EndpointConfig, aor: &Aor, targets: Vec<(UnixMillis, Target)>) {
+        if shard.refresh(aor, &targets) {
+            return;
+        }
+        self.forget(shard, aor);
+        if targets.is_empty() || self.max == 0 {
+            return;
+        }
+        while shard.entries.len() >= self.max {
+            let Some((_, oldest)) = shard.order.pop_first() else { break };
+            self.forget(shard, &oldest);
+        }
+        let contacts = targets.iter().filter_map(|(_, target)| self.enter(config, target)).collect();
+        shard.clock += 1;
+        shard.order.insert(shard.clock, aor.clone());
+        shard.entries.insert(aor.clone(), Entry { targets, contacts, used: shard.clock });
+    }
+
+    /// Contacts that should still be live.
+    pub(crate) fn targets(&self, now: UnixMillis, aor: &Aor) -> Vec<Target> {
+        let shard = locked(&self.aors, aor);
+        let Some(entry) = shard.entries.get(aor) else { return Vec::new() };
+        entry.targets.iter().filter(|(until, _)| *until > now).map(|(_, t)| t.clone()).collect()
+    }
+
+    /// The contact of an AoR that has but one.
+    pub(crate) fn only_target(&self, aor: &Aor) -> Option<Target> {
+        match locked(&self.aors, aor).entries.get(aor)?.targets.as_slice() {
+            [(_, target)] => Some(target.clone()),
+            _ => None,
+        }
+    }
+
+    /// The way to a contact with this address.
+    pub(crate) fn flow_of(&self, contact: SocketAddr) -> Option<Peer> {
+        locked(&self.contacts, &contact).get(&contact).map(|(peer, _)| *peer)
+    }
+
+    /// Notes the contact's address. Contacts behind a NAT may have the same private address: they are reached by the token of their call only.
+    fn enter(&self, config: &EndpointConfig, target: &Target) -> Option<SocketAddr> {
+        let contact = Uri::parse(target.uri.as_bytes()).and_then(|uri| addr_of(&uri))?;
+        let peer = resolve(config, target).filter(|peer| peer.addr == contact)?;
+        locked(&self.contacts, &contact)
+            .entry(contact)
+            .and_modify(|(known, users)| (*known, *users) = (peer, *users + 1))
+            .or_insert((peer, 1));
+        Some(contact)
+    }
+
+    fn forget(&self, shard: &mut Shard, aor: &Aor) {
+        let Some(entry) = shard.entries.remove(aor) else { return };
+        shard.order.remove(&entry.used);
+        for contact in entry.contacts {
+            let mut contacts = locked(&self.contacts, &contact);
+            match contacts.get_mut(&contact) {
+                Some((_, users)) if *users > 1 => *users -= 1,
+                _ => drop(contacts.remove(&contact)),
+            }
+        }
+    }
+}
+
+impl Shard {
     /// A REGISTER that only prolongs, as most do, moves times and nothing else.
     fn refresh(&mut self, aor: &Aor, targets: &[(UnixMillis, Target)]) -> bool {
         let Some(entry) = self.entries.get_mut(aor) else { return false };
@@ -76,49 +161,12 @@ impl Known {
         }
         true
     }
-
-    /// As [`Self::learn`], from an answer that does not tell when the bindings end.
-    pub(crate) fn learn_routed(&mut self, now: UnixMillis, aor: &Aor, targets: &[Target]) {
-        let until = now.after(ROUTED_TRUST);
-        let expiry = |t: &Target| {
-            let known = self.entries.get(aor)?.targets.iter().find(|(_, k)| k.uri == t.uri && k.flow == t.flow)?;
-            Some(known.0)
-        };
-        let targets = targets.iter().map(|t| (expiry(t).unwrap_or(until), t.clone())).collect();
-        self.learn(aor, targets);
-    }
-
-    /// Contacts that should still be live.
-    pub(crate) fn targets(&self, now: UnixMillis, aor: &Aor) -> Vec<Target> {
-        let Some(entry) = self.entries.get(aor) else { return Vec::new() };
-        entry.targets.iter().filter(|(until, _)| *until > now).map(|(_, t)| t.clone()).collect()
-    }
-
-    /// The contact of an AoR that has but one.
-    pub(crate) fn only_target(&self, aor: &Aor) -> Option<&Target> {
-        match self.entries.get(aor)?.targets.as_slice() {
-            [(_, target)] => Some(target),
-            _ => None,
-        }
-    }
-
-    /// The way to a live contact with this address.
-    pub(crate) fn flow_of(&self, contact: SocketAddr) -> Option<Peer> {
-        self.contacts.get(&contact).copied()
-    }
-
-    fn forget(&mut self, aor: &Aor) {
-        let Some(entry) = self.entries.remove(aor) else { return };
-        self.order.remove(&entry.used);
-        for (_, target) in &entry.targets {
-            if let Some(contact) = contact_addr(target) {
-                self.contacts.remove(&contact);
-            }
-        }
-    }
 }
 
-/// Address of a contact whose host is one.
-fn contact_addr(target: &Target) -> Option<SocketAddr> {
-    Uri::parse(target.uri.as_bytes()).and_then(|uri| addr_of(&uri))
+/// The shard of `key`. A panic while it was locked leaves it usable: what is remembered is at most not found.
+fn locked<'a, T>(shards: &'a [Mutex<T>], key: &impl Hash) -> MutexGuard<'a, T> {
+    let mut hasher = FxHasher::default();
+    key.hash(&mut hasher);
+    let at = (hasher.finish() >> 32) as usize % shards.len();
+    shards[at].lock().unwrap_or_else(PoisonError::into_inner)
 }

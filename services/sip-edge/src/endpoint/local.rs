@@ -68,7 +68,7 @@ impl Core {
         match reply {
             Reply::Registered(Registered::Bindings(bindings)) => {
                 let targets: Vec<(UnixMillis, _)> = bindings.iter().map(|b| (b.expires_at, b.into())).collect();
-                self.known.learn(aor, targets);
+                self.config.known.learn(&self.config, aor, targets);
                 let mut headers = String::with_capacity(256);
                 if let Some(request) = self.servers.get(server).and_then(|s| s.request.as_ref()) {
                     registrar::ok_headers(&mut headers, now.unix, &bindings, request.view());

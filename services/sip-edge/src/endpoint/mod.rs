@@ -37,6 +37,7 @@ mod testing;
 mod tests;
 
 pub use config::EndpointConfig;
+pub use known::Known;
 pub use outbox::{Outbox, Peer, Transmit};
 
 use std::sync::Arc;
@@ -83,14 +84,13 @@ impl Endpoint {
     /// The coordinator answered request `id` (or the worker gave it up: `Reply::Failed`).
     pub fn on_reply(&mut self, now: Now, id: u64, reply: Reply, out: &mut Outbox) {
         let core = &mut self.core;
-        let Some((asked, continuation)) = core.pending.take(id) else {
+        let Some(continuation) = core.pending.take(id) else {
             // Nobody waits for the answer to a report.
             if reply != Reply::Noted {
                 core.config.metrics.dropped(DropReason::LateReply);
             }
             return;
         };
-        core.config.metrics.asked(continuation.kind(), now.instant.saturating_duration_since(asked));
         match continuation {
             Continuation::Register { server, aor } => core.on_registered(now, server, &aor, reply, out),
             Continuation::Route { server, route } => core.on_routed(now, server, *route, reply, out),

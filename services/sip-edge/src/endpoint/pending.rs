@@ -8,7 +8,6 @@ use redial_core::link::Route;
 use rustc_hash::FxHashMap;
 
 use super::table::Id;
-use crate::metrics::Ask;
 
 /// What to do when the answer is there.
 #[derive(Debug)]
@@ -18,21 +17,11 @@ pub(crate) enum Continuation {
     Locate { server: Id, aor: Aor },
 }
 
-impl Continuation {
-    pub(crate) fn kind(&self) -> Ask {
-        match self {
-            Self::Register { .. } => Ask::Register,
-            Self::Route { .. } => Ask::Route,
-            Self::Locate { .. } => Ask::Locate,
-        }
-    }
-}
-
 /// Ids of requests are unique per worker; their top 8 bits name it. All wait equally long, so the oldest is always the next to be given up.
 /// Bounded by the server transactions: each asks one question at a time.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    waiting: FxHashMap<u64, (Instant, Continuation)>,
+    waiting: FxHashMap<u64, Continuation>,
     order: VecDeque<(Instant, u64)>,
     timeout: Duration,
     next: u64,
@@ -55,13 +44,13 @@ impl Pending {
 
     pub(crate) fn insert(&mut self, now: Instant, continuation: Continuation) -> u64 {
         let id = self.fresh_id();
-        self.waiting.insert(id, (now, continuation));
+        self.waiting.insert(id, continuation);
         self.order.push_back((now + self.timeout, id));
         id
     }
 
-    /// The continuation and when the question was asked. None: given up, or never asked.
-    pub(crate) fn take(&mut self, id: u64) -> Option<(Instant, Continuation)> {
+    /// None: given up, or never asked.
+    pub(crate) fn take(&mut self, id: u64) -> Option<Continuation> {
         let found = self.waiting.remove(&id);
         while self.order.front().is_some_and(|(_, id)| !self.waiting.contains_key(id)) {
             self.order.pop_front();

@@ -10,6 +10,7 @@ use sip_core::{Message, Method};
 
 use super::core::Core;
 use super::proxy::{Hop, forward};
+use super::table::Id;
 use super::target::addr_of;
 use super::{EndpointConfig, Now, Outbox, Peer, identity, reply};
 use crate::metrics::DropReason;
@@ -21,19 +22,22 @@ pub(crate) struct TopRoutes {
     pub(crate) own: usize,
     /// What one of them says, when its signature is right.
     token: Option<FlowToken>,
+    /// One of them has a user that is no token of ours. Without a user it is how a phone writes its outbound proxy.
+    forged: bool,
     /// Somebody else's Route follows.
     pub(crate) foreign: bool,
 }
 
 impl TopRoutes {
     pub(crate) fn read(config: &EndpointConfig, request: Message<'_>) -> Self {
-        let mut top = Self { own: 0, token: None, foreign: false };
+        let mut top = Self { own: 0, token: None, forged: false, foreign: false };
         for route in request.routes() {
             match route {
                 Some(NameAddr { uri, .. }) if identity::is_ours(config, &uri) => {
                     top.own += 1;
-                    if top.token.is_none() {
+                    if top.token.is_none() && !uri.user.is_empty() {
                         top.token = std::str::from_utf8(uri.user).ok().and_then(|user| FlowToken::decode(&config.secret, user));
+                        top.forged |= top.token.is_none();
                     }
                 }
                 _ => {
@@ -60,29 +64,38 @@ impl Core {
             let Some(to) = self.other_side(&token, from, request) else {
                 return self.respond_statelessly(from, request, reply::plain(403), out);
             };
-            let server = self.open_server(now, key, from, request);
-            if request.method() == Method::Invite {
-                self.respond(now, server, reply::plain(100), out);
-            }
+            let server = self.open_in_dialog(now, key, from, request, out);
             self.relay(now, server, to, out);
             return self.call_ended(request, &token, out);
         }
-        if top.foreign || top.own > 0 {
-            // A Route of ours without a token that we signed, or of somebody else.
+        if top.foreign || top.forged {
             return self.respond_statelessly(from, request, reply::plain(403), out);
         }
         let uri = Uri::parse(request.request_uri());
-        if let Some(to) = uri.as_ref().and_then(addr_of).and_then(|contact| self.known.flow_of(contact)) {
-            let server = self.open_server(now, key, from, request);
-            return self.relay(now, server, to, out);
+        let contact = uri.as_ref().and_then(addr_of).and_then(|contact| self.config.known.flow_of(contact));
+        let aor = uri.and_then(|uri| identity::aor(&self.config, &uri));
+        if contact.is_none() && aor.is_none() {
+            return self.respond_statelessly(from, request, reply::plain(481), out);
         }
-        match uri.and_then(|uri| identity::aor(&self.config, &uri)) {
-            Some(aor) => {
-                let server = self.open_server(now, key, from, request);
-                self.locate(now, server, aor, out);
-            }
-            None => self.respond_statelessly(from, request, reply::plain(481), out),
+        // Nothing shows that there is such a dialog: a made-up To tag must not get by where the call itself would be asked for credentials. But
+        // hanging up works for the simplest phone.
+        if request.method() != Method::Bye && self.sender(now, from, request, out).is_none() {
+            return;
         }
+        let server = self.open_in_dialog(now, key, from, request, out);
+        match (contact, aor) {
+            (Some(to), _) => self.relay(now, server, to, out),
+            (None, Some(aor)) => self.locate(now, server, aor, out),
+            (None, None) => {}
+        }
+    }
+
+    fn open_in_dialog(&mut self, now: Now, key: TransactionKey, from: Peer, request: Message<'_>, out: &mut Outbox) -> Id {
+        let server = self.open_server(now, key, from, request);
+        if request.method() == Method::Invite {
+            self.respond(now, server, reply::plain(100), out);
+        }
+        server
     }
 
     /// An ACK for a 2xx goes on without any state (RFC 3261 section 16.11); one for an answer of ours ends here.
@@ -107,15 +120,15 @@ impl Core {
         if let Some(token) = top.token {
             return Some((self.other_side(&token, from, ack)?, None));
         }
-        if top.foreign {
+        if top.foreign || top.forged {
             return None;
         }
         let uri = Uri::parse(ack.request_uri())?;
-        let contact = addr_of(&uri).and_then(|contact| self.known.flow_of(contact));
+        let contact = addr_of(&uri).and_then(|contact| self.config.known.flow_of(contact));
         contact.map(|to| (to, None)).or_else(|| {
             let aor = identity::aor(&self.config, &uri)?;
-            let target = self.known.only_target(&aor)?;
-            Some((super::target::resolve(&self.config, target)?, super::target::request_uri(&target.uri).map(str::to_owned)))
+            let target = self.config.known.only_target(&aor)?;
+            Some((super::target::resolve(&self.config, &target)?, super::target::request_uri(&target.uri).map(str::to_owned)))
         })
     }
 

@@ -9,23 +9,24 @@ use sip_core::uri::{Scheme, Uri};
 use super::identity::DEFAULT_PORT;
 use super::{EndpointConfig, Peer};
 
-/// The way to a target: the flow that its REGISTER came by, when it came by this edge; else the address in its Path or Contact.
+/// The way to a target: the flow that its REGISTER came by. Where it came by another edge, the address in its Path, or that edge's view of
+/// the phone's address: the best guess through a NAT, and right without one.
 /// None: it cannot be reached from here. Host names are not looked up: a phone that registers one came by a flow.
 ///
 /// A Contact with the flow's own host says on which port the phone listens, and is believed: there is no NAT, and a phone may send from
 /// another port than it listens on.
 pub(crate) fn resolve(config: &EndpointConfig, target: &Target) -> Option<Peer> {
     let contact = Uri::parse(target.uri.as_bytes()).and_then(|uri| addr_of(&uri));
-    if target.edge == config.edge
-        && let Some(flow) = Peer::from_flow(&target.flow).filter(|p| usize::from(p.listener) < config.listeners.len())
-    {
+    let flow = Peer::from_flow(&target.flow).map(|flow| {
         let own = contact.filter(|c| target.path.is_empty() && c.ip() == flow.addr.ip().to_canonical() && c.port() != 0);
-        let peer = Peer { addr: SocketAddr::new(flow.addr.ip(), own.map_or(flow.addr.port(), |c| c.port())), ..flow };
-        return sendable(peer.addr).then_some(peer);
+        Peer { addr: SocketAddr::new(flow.addr.ip(), own.map_or(flow.addr.port(), |c| c.port())), ..flow }
+    });
+    if let Some(flow) = flow.filter(|f| target.edge == config.edge && usize::from(f.listener) < config.listeners.len()) {
+        return sendable(flow.addr).then_some(flow);
     }
     let addr = match target.path.first() {
         Some(path) => addr_of(&NameAddr::parse(path.as_bytes())?.uri)?,
-        None => contact?,
+        None => flow.map(|f| f.addr).or(contact)?,
     };
     by_any_listener(config, addr)
 }
@@ -77,11 +78,19 @@ mod tests {
         let at = |t: &Target| resolved(t).map(|(l, a)| format!("{l} {a}"));
         assert_eq!(at(&target("sip:b@10.0.0.1", "edge", "udp/0/198.51.100.7:4000", &[])).as_deref(), Some("0 198.51.100.7:4000"));
         assert_eq!(at(&target("sip:b@198.51.100.7:5070", "edge", "udp/0/198.51.100.7:4000", &[])).as_deref(), Some("0 198.51.100.7:5070"));
-        assert_eq!(at(&target("sip:b@10.0.0.1", "other", "udp/0/198.51.100.7:4000", &[])).as_deref(), Some("0 10.0.0.1:5060"));
+        assert_eq!(at(&target("sip:b@10.0.0.1", "edge", "udp/9/198.51.100.7:4000", &[])).as_deref(), Some("0 198.51.100.7:4000"));
         assert_eq!(at(&target("sip:b@[2001:db8::7]:5080", "edge", "", &[])).as_deref(), Some("1 [2001:db8::7]:5080"));
         assert_eq!(at(&target("sip:b@phone", "other", "", &["<sip:192.0.2.99;lr>"])).as_deref(), Some("0 192.0.2.99:5060"));
         assert_eq!(at(&target("sip:b@phone.example.net", "edge", "", &[])), None);
-        assert_eq!(at(&target("sip:b@10.0.0.1", "edge", "udp/9/198.51.100.7:4000", &[])).as_deref(), Some("0 10.0.0.1:5060"));
+    }
+
+    #[test]
+    fn a_phone_of_another_edge_is_reached_at_the_address_that_edge_saw() {
+        let at = |uri: &str, flow: &str| resolved(&target(uri, "other", flow, &[])).map(|(l, a)| format!("{l} {a}"));
+        assert_eq!(at("sip:b@10.0.0.1", "udp/3/198.51.100.7:4000").as_deref(), Some("0 198.51.100.7:4000"), "behind a NAT");
+        assert_eq!(at("sip:b@198.51.100.7:5070", "udp/0/198.51.100.7:4000").as_deref(), Some("0 198.51.100.7:5070"));
+        assert_eq!(at("sip:b@phone.example.net", "udp/0/[2001:db8::7]:4000").as_deref(), Some("1 [2001:db8::7]:4000"));
+        assert_eq!(at("sip:b@198.51.100.7:5070", "").as_deref(), Some("0 198.51.100.7:5070"));
     }
 
     #[test]

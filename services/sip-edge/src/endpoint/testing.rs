@@ -9,7 +9,7 @@ use redial_core::{EdgeId, UnixMillis};
 use sip_core::MessageBuf;
 
 use super::config::Listener;
-use super::{Endpoint, EndpointConfig, Now, Outbox, Peer, fixture};
+use super::{Endpoint, EndpointConfig, Known, Now, Outbox, Peer, fixture};
 
 /// An edge `edge` for example.com at 192.0.2.1:5060 and [2001:db8::1]:5060, open to everybody.
 pub(crate) fn config() -> EndpointConfig {
@@ -20,7 +20,7 @@ pub(crate) fn config() -> EndpointConfig {
 pub(crate) fn config_with(users: Option<&str>) -> EndpointConfig {
     let listener = |addr: &str| Listener { bound: addr.parse().unwrap(), advertised: addr.parse().unwrap() };
     let listeners = vec![listener("192.0.2.1:5060"), listener("[2001:db8::1]:5060")];
-    EndpointConfig { edge: EdgeId::new("edge"), listeners, max_known: 100, ..fixture::config(users) }
+    EndpointConfig { edge: EdgeId::new("edge"), listeners, known: Arc::new(Known::new(100)), ..fixture::config(users) }
 }
 
 /// One sent datagram.
@@ -77,9 +77,13 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(config: EndpointConfig) -> Self {
-        let config = Arc::new(config);
+        Self::worker(Arc::new(config), 3)
+    }
+
+    /// Another worker of the same edge.
+    pub(crate) fn worker(config: Arc<EndpointConfig>, worker: u8) -> Self {
         let start = fixture::start();
-        let endpoint = Endpoint::new(Arc::clone(&config), 3);
+        let endpoint = Endpoint::new(Arc::clone(&config), worker);
         Self { endpoint, config, start, elapsed: Duration::ZERO, out: Outbox::default(), requests: Vec::new() }
     }
 

@@ -60,8 +60,6 @@ words! {
         StrayAck = "stray_ack",
         /// A request that cannot even be answered with an error.
         Unanswerable = "unanswerable",
-        /// Belongs to a worker that does not exist here.
-        ForeignWorker = "foreign_worker",
         /// An answer of the coordinator that came too late.
         LateReply = "late_reply",
     }
@@ -91,14 +89,5 @@ words! {
         Outdated = "outdated",
         /// Too many recalls at a time; the claim's lease brings the watch back.
         TableFull = "table_full",
-    }
-}
-
-words! {
-    /// What an edge asks of a coordinator.
-    Ask {
-        Register = "register",
-        Route = "route",
-        Locate = "locate",
     }
 }

@@ -79,7 +79,7 @@ pub struct SipSettings {
     /// Transactions that one worker holds; new ones beyond are answered 503
     #[arg(long, value_name = "N", default_value_t = 65536, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_transactions: u32,
-    /// Addresses-of-record whose bindings one worker remembers for when the store is away
+    /// Addresses-of-record whose bindings are remembered for when the store is away
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub max_known: u32,
     /// Timer C: how long a forwarded INVITE may ring, over 3 min (RFC 3261 section 16.6)

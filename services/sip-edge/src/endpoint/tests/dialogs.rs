@@ -79,7 +79,7 @@ fn nobody_is_sent_where_he_likes() {
     drop(good);
     for (route, code) in [
         (None, 481),
-        (Some("<sip:192.0.2.1;lr>"), 403),
+        (Some("<sip:192.0.2.1;lr>"), 481),
         (Some("<sip:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA@192.0.2.1;lr>"), 403),
         (Some("<sip:198.51.100.9;lr>"), 403),
         (Some("<sip:192.0.2.1;lr>, <sip:198.51.100.9;lr>"), 403),
@@ -107,9 +107,37 @@ fn a_bye_without_a_route_finds_a_known_phone() {
     driver.receive(BOB, &invites[0].response(200, ""));
     let sent = driver.receive(ALICE, &inside("ACK", ALICE, "sip:bob@192.0.2.20:5060", None, "ack"));
     assert_eq!((sent.len(), sent[0].to.to_string()), (1, BOB.to_owned()));
+    // Phones with an outbound proxy name it in every request.
+    let sent = driver.receive(ALICE, &inside("BYE", ALICE, "sip:bob@192.0.2.20:5060", Some("<sip:192.0.2.1;lr>"), "bye0"));
+    assert_eq!((sent.len(), sent[0].to.to_string(), sent[0].header("Route")), (1, BOB.to_owned(), None));
+    let sent = driver.receive(ALICE, &inside("INVITE", ALICE, "sip:bob@192.0.2.20:5060", Some("<sip:192.0.2.1;lr>"), "re"));
+    assert_eq!((codes(&sent), sent[1].to.to_string()), (vec![100, 0], BOB.to_owned()));
     // Phones that put the AoR there are helped, too.
     let sent = driver.receive(ALICE, &inside("ACK", ALICE, "sip:bob@example.com", None, "ack2"));
     assert!(sent[0].text.starts_with("ACK sip:bob@192.0.2.20:5060 "));
     let sent = driver.receive(ALICE, &inside("BYE", ALICE, "sip:bob@192.0.2.20:5060", None, "bye"));
     assert_eq!((sent.len(), sent[0].to.to_string()), (1, BOB.to_owned()));
+}
+
+/// The callee's phone hangs up by us although nobody asked it to, and the kernel gives its datagrams to another worker.
+#[test]
+fn every_worker_knows_every_phone() {
+    let (driver, _) = ringing(online(&[target(BOB, 1000)]));
+    let mut other = Driver::worker(std::sync::Arc::clone(&driver.config), 4);
+    let sent = other.receive(ALICE, &inside("BYE", ALICE, "sip:bob@192.0.2.20:5060", None, "bye"));
+    assert_eq!((sent.len(), sent[0].to.to_string()), (1, BOB.to_owned()));
+}
+
+#[test]
+fn a_phone_with_two_aors_is_known_until_both_are_gone() {
+    let (mut driver, _) = ringing(online(&[target(BOB, 1000)]));
+    for (branch, reply, code) in [("m1", vec![target(BOB, 1000)], 0), ("m2", vec![], 480)] {
+        driver.receive(ALICE, &request("MESSAGE", "sip:office@example.com", branch, ""));
+        assert_eq!(codes(&driver.reply(Reply::Located(reply))), [code]);
+    }
+    let bye = |branch| inside("BYE", ALICE, "sip:bob@192.0.2.20:5060", None, branch);
+    assert_eq!(driver.receive(ALICE, &bye("bye1"))[0].to.to_string(), BOB);
+    driver.receive(ALICE, &request("MESSAGE", "sip:bob@example.com", "m3", ""));
+    driver.reply(Reply::Located(vec![]));
+    assert_eq!(codes(&driver.receive(ALICE, &bye("bye2"))), [481]);
 }

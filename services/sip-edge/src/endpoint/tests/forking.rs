@@ -90,6 +90,7 @@ fn a_contact_that_cannot_be_reached_is_a_480() {
     let mut nowhere = target(BOB, 1000);
     nowhere.uri = "sip:bob@phone.example.net".to_owned();
     nowhere.edge = EdgeId::new("another");
+    nowhere.flow = Flow::new("ws/17");
     assert_eq!(codes(&driver.reply(online(&[nowhere]))), [480]);
 }
 

@@ -100,7 +100,7 @@ fn a_drain_refuses_new_calls_and_ends() {
 
 #[test]
 fn known_bindings_are_bounded() {
-    let mut driver = Driver::new(super::super::EndpointConfig { max_known: 2, ..config() });
+    let mut driver = Driver::new(super::super::EndpointConfig { known: known(2), ..config() });
     for user in ["a", "b", "c"] {
         driver.receive(ALICE, &request("MESSAGE", &format!("sip:{user}@example.com"), user, ""));
         driver.reply(Reply::Located(vec![target(BOB, 1000)]));

@@ -8,9 +8,12 @@ mod promises;
 mod recalls;
 mod register;
 
+use std::sync::Arc;
+
 use redial_core::link::{Offline, Reply, Routed, Target, WatchRef};
 use redial_core::{Aor, EdgeId, Fence, Flow, Pair};
 
+use super::Known;
 use super::testing::{Driver, Sent, config};
 
 const ALICE: &str = "192.0.2.10:5060";
@@ -66,4 +69,9 @@ fn ringing(reply: Reply) -> (Driver, Vec<Sent>) {
     let invites = driver.reply(reply);
     assert!(!invites.is_empty() && invites.iter().all(|s| s.method() == "INVITE" && s.status() == 0), "{invites:?}");
     (driver, invites)
+}
+
+/// A memory for so many AoRs.
+fn known(max: usize) -> Arc<Known> {
+    Arc::new(Known::new(max))
 }
