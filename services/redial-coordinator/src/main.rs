@@ -27,7 +27,9 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     telemetry::init_logs(&settings.logs);
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // One thread: Redis, which has one too, is busy before this one is, and every hand-over between threads costs more than the work on a
+    // request. More replicas use more cores.
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(with_store(settings)),
         Err(error) => failed(EXIT_SOFTWARE, "no runtime", &error),
     }
