@@ -31,6 +31,9 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 /// How often the store is asked at the start until it answers for the first time.
 const FIRST_PING: Duration = Duration::from_millis(500);
 
+/// Pings that fail per log line: one line in about ten seconds.
+const SAID_EVERY: u32 = 20;
+
 /// Everything but the store.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -156,8 +159,12 @@ impl<S: WatchStore> App<S> {
 /// Ready for the first time when the store answers. Later outages do not take the replica out of service: it refuses what needs the
 /// store and nothing would be won by refusing connections too (P6).
 async fn first_answer<S: WatchStore>(coordinator: &Coordinator<S>, answered: &Latch) {
+    let mut tries = 0u32;
     while let Err(error) = coordinator.ping().await {
-        tracing::warn!(%error, "waiting for the store");
+        if tries.is_multiple_of(SAID_EVERY) {
+            tracing::warn!(%error, tries, "waiting for the store");
+        }
+        tries += 1;
         tokio::time::sleep(FIRST_PING).await;
     }
     answered.set(true);

@@ -12,7 +12,7 @@ use redial_core::{EdgeId, Pair, PolicySet, UnixMillis, WatchStore};
 use redial_runtime::clock;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::engine::Engine;
 use crate::hub::{Attachment, Closed, Hub};
@@ -241,8 +241,14 @@ impl<S: WatchStore> Coordinator<S> {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // Failures are counted and logged by the engine; the next sweep tries again.
-            let _ = self.inner.engine.sweep(clock::unix()).await;
+            let engine = self.inner.engine.clone();
+            // A task of its own: should it panic, the next sweep still comes.
+            let sweep = tokio::spawn(async move { engine.sweep_by(clock::unix).await });
+            match AbortOnDropHandle::new(sweep).await {
+                // Failures are counted and logged by the engine; the next sweep tries again.
+                Ok(Ok(_) | Err(_)) => {}
+                Err(error) => tracing::error!(%error, "a sweep did not end"),
+            }
         }
     }
 

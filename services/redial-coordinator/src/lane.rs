@@ -97,7 +97,8 @@ impl<S: WatchStore, G: EdgeGateway> Lane<S, G> {
         let Arrived { at, mut requests } = batch;
         let waited = clock::instant().saturating_duration_since(at);
         let all = requests.len();
-        requests.retain(|r| waited < r.timeout);
+        // Nobody waits for the answer to a report, and what it reports is as true as before.
+        requests.retain(|r| waited < r.timeout || is_report(&r.event));
         self.metrics.dropped(Dropped::StaleRequest, all - requests.len());
         if requests.is_empty() {
             return;
@@ -139,7 +140,9 @@ where
         let id = running.spawn(lane.clone().handle(batch)).id();
         busy.hold(id, keys);
     }
-    running.join_all().await;
+    while let Some(ended) = running.join_next_with_id().await {
+        busy.release(ended);
+    }
 }
 
 /// Keys of the batches in progress.
@@ -195,5 +198,41 @@ fn pair_of(request: &Request, keys: &mut Vec<Pair>) {
         Event::RecallReport(report) => keys.push(report.pair.clone()),
         Event::CallReport(report) => keys.push(report.pair.clone()),
         Event::Register(_) | Event::Route(_) | Event::Locate(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use redial_core::Fence;
+    use redial_core::link::{CallReport, CallResult, Locate};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::{Coordinator, Setup};
+
+    #[tokio::test]
+    async fn a_report_is_taken_in_however_late_it_is() {
+        let meter = opentelemetry::global::meter("test");
+        let policies = watch::channel(Arc::default()).1;
+        let stop = CancellationToken::new();
+        let coordinator = Coordinator::start(Arc::new(MemoryStore::new()), policies.clone(), None, Setup::default(), &meter, stop);
+        let timers = Arc::new(crate::timers::Timers::new(8));
+        let metrics = Arc::new(Metrics::new(&meter));
+        let engine = Engine::new(Arc::new(MemoryStore::new()), coordinator.hub().clone(), policies, timers, metrics.clone());
+        let (downlinks, mut answered) = mpsc::channel(8);
+        let lane = Lane { engine: Arc::new(engine), metrics: metrics.clone(), downlinks };
+        let aor = Aor::new("bob@example.com");
+        let pair = Pair { callee: aor.clone(), caller: Aor::new("alice@example.com") };
+        let timeout = Duration::from_secs(1);
+        let report = Event::CallReport(CallReport { pair, fence: Fence(1), result: CallResult::Established });
+        let requests = [Event::Locate(Locate { aor }), report].into_iter().zip(1..).map(|(event, id)| Request { id, timeout, event });
+        let at = clock::instant().checked_sub(timeout * 2).expect("the machine has been up for two seconds");
+        lane.handle(Arrived { at, requests: requests.collect() }).await;
+        assert_eq!(answered.recv().await.map(|frame| frame.replies), Some(vec![(2, Reply::Noted)]));
+        assert_eq!(metrics.dropped_count(Dropped::StaleRequest), 1);
+        coordinator.stop().await;
     }
 }

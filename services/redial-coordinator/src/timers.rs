@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redial_core::{Aor, Pair, UnixMillis};
+use redial_core::{Aor, Fence, Pair, UnixMillis};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
@@ -23,6 +23,8 @@ pub enum Wake {
     Serve(Aor),
     /// Look whether something of this watch has run out.
     Look(Pair),
+    /// The call of the watch with this fence was answered, and the store could not be told.
+    Connected(Pair, Fence),
 }
 
 /// A bounded set of wake-ups, each at its earliest time.
@@ -55,6 +57,9 @@ impl Timers {
             Entry::Occupied(mut known) => _ = known.insert(at),
             Entry::Vacant(_) if len >= self.capacity => return false,
             Entry::Vacant(free) => _ = free.insert(at),
+        }
+        if table.queue.len() >= 2 * self.capacity {
+            table.tidy();
         }
         let first = table.queue.peek().is_none_or(|Reverse((next, _))| at < *next);
         table.queue.push(Reverse((at, wake)));
@@ -106,6 +111,12 @@ impl Timers {
 }
 
 impl Table {
+    /// Drops every entry that was moved: wherever it stands in the queue, where it waits for its old time.
+    fn tidy(&mut self) {
+        let at = &self.at;
+        self.queue.retain(|Reverse((time, wake))| at.get(wake) == Some(time));
+    }
+
     fn drop_moved(&mut self) {
         while let Some(Reverse((at, wake))) = self.queue.peek() {
             if self.at.get(wake) == Some(at) {
@@ -157,6 +168,16 @@ mod tests {
         assert!(!timers.schedule(UnixMillis(10), serve("b")));
         assert!(timers.schedule(UnixMillis(5), serve("a")));
         assert_eq!(timers.next(), Some(UnixMillis(5)));
+    }
+
+    #[test]
+    fn wake_ups_that_are_moved_all_the_time_do_not_pile_up() {
+        let timers = Timers::new(8);
+        for at in (1..1000).rev() {
+            assert!(timers.schedule(UnixMillis(at), serve("a")));
+        }
+        assert!(timers.lock().queue.len() <= 2 * 8, "{}", timers.lock().queue.len());
+        assert_eq!((timers.len(), timers.pop(UnixMillis(1)), timers.next()), (1, Some(serve("a")), None));
     }
 
     #[tokio::test]

@@ -78,12 +78,13 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             }
             Decision::Step { step, order, recheck } => {
                 let outcome = self.step(now, watch, step).await?;
-                if let Outcome::Stepped(next) = &outcome {
-                    if let Some(rung) = order {
-                        self.order(now, policy, next, rung, caller).await?;
-                    }
-                    self.recheck(now, recheck, &next.pair).await?;
+                let Outcome::Stepped(next) = &outcome else { return Ok(outcome) };
+                if let Some(rung) = order
+                    && !self.order(now, policy, next, rung, caller).await?
+                {
+                    return self.give_back(now, policy, next).await;
                 }
+                self.recheck(now, recheck, &next.pair).await?;
                 Ok(outcome)
             }
             Decision::End { reason, turn } => self.end(now, watch, reason, turn).await,
@@ -131,9 +132,15 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         tracing::info!(callee = pair.callee.as_str(), caller = pair.caller.as_str(), reason = reason.as_str(), "watch ended");
     }
 
-    /// Orders the recall that the record `watch` was just claimed for. An edge that cannot take it leaves the claim as it is: the lease
-    /// runs out and a replica that reaches the edge claims again.
-    async fn order(&self, now: UnixMillis, policy: &Policy, watch: &Watch, rung: u8, caller: Option<&[Binding]>) -> Result<(), StoreError> {
+    /// Orders the recall that the record `watch` was just claimed for. False when no edge could take it.
+    async fn order(
+        &self,
+        now: UnixMillis,
+        policy: &Policy,
+        watch: &Watch,
+        rung: u8,
+        caller: Option<&[Binding]>,
+    ) -> Result<bool, StoreError> {
         let found;
         let bindings = match caller {
             Some(known) => known,
@@ -150,7 +157,15 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         });
         self.metrics.recall(rung, if sent { RecallStep::Ordered } else { RecallStep::Undelivered });
         tracing::info!(callee = watch.pair.callee.as_str(), caller = watch.pair.caller.as_str(), rung, sent, "recall");
-        Ok(())
+        Ok(sent)
+    }
+
+    /// Undoes the claim of an order that went nowhere. Should this fail too, the lease runs out and whoever looks then claims again.
+    async fn give_back(&self, now: UnixMillis, policy: &Policy, claimed: &Watch) -> Result<Outcome, StoreError> {
+        match machine::on(now, policy, claimed, &Input::Undelivered { fence: claimed.fence }) {
+            Decision::Step { step, .. } => self.step(now, claimed, step).await,
+            _ => Ok(Outcome::Unchanged(claimed.clone())),
+        }
     }
 
     /// The edge to recall the caller through, and the caller's contacts there, best first: the phone that armed the watch, then by

@@ -1,5 +1,6 @@
 //! Something ran out, or somebody came back: looks at single watches.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::{StreamExt, stream};
@@ -17,6 +18,9 @@ const SIDE_BY_SIDE: usize = 32;
 
 /// Due watches that one sweep takes from one shard; the next sweep takes the rest.
 const PER_SHARD: usize = 1000;
+
+/// Looks that fail before a sweep leaves the rest to the next one: a store that hangs costs a second each.
+const GIVE_UP: usize = SIDE_BY_SIDE;
 
 /// Shards whose due index is read in one pipeline.
 const CHUNK: usize = 128;
@@ -36,20 +40,53 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     /// # Errors
     /// When the store fails. What was not looked at is still due.
     pub async fn sweep(&self, now: UnixMillis) -> Result<Swept, StoreError> {
+        self.sweep_by(|| now).await
+    }
+
+    /// The same by a clock that goes on: a sweep that finds much, or a slow store, takes its time, and a lease or a deadline that is
+    /// compared with the time of its start would be wrong at its end (P3, P4).
+    ///
+    /// # Errors
+    /// As [`Self::sweep`].
+    pub async fn sweep_by(&self, clock: impl Fn() -> UnixMillis + Sync) -> Result<Swept, StoreError> {
+        let clock = &clock;
         let mut swept = Swept::default();
         let shards: Vec<Shard> = (0..redial_core::ids::SHARDS).map(Shard).collect();
+        let mut failed = None;
         for chunk in shards.chunks(CHUNK) {
-            let found = self.store.due(chunk, now, PER_SHARD).await;
-            self.note(now, &found);
-            let found = found?;
+            let found = self.store.due(chunk, clock(), PER_SHARD).await;
+            self.note(clock(), &found);
+            let found = match found {
+                Ok(found) => found,
+                // One bad key must not hide the shards behind it; a store that is away fails for all of them.
+                Err(error) if failed.is_none() => {
+                    failed = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             swept.due += found.pairs.len();
             swept.watches += found.watches;
+            let failures = AtomicUsize::new(0);
             stream::iter(found.pairs)
-                .for_each_concurrent(SIDE_BY_SIDE, |pair| async move {
-                    let done = self.look(now, &pair).await;
-                    self.note(now, &done);
+                .for_each_concurrent(SIDE_BY_SIDE, |pair| {
+                    let failures = &failures;
+                    async move {
+                        if failures.load(Relaxed) < GIVE_UP {
+                            let now = clock();
+                            let done = self.look(now, &pair).await;
+                            self.note(now, &done);
+                            failures.fetch_add(usize::from(done.is_err()), Relaxed);
+                        }
+                    }
                 })
                 .await;
+            if failures.into_inner() >= GIVE_UP {
+                return Err(StoreError::Unavailable("given up for now, the next sweep tries again".into()));
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         self.watches.store(swept.watches, Relaxed);
         self.metrics.swept();

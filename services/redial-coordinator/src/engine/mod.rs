@@ -18,10 +18,11 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join4;
-use redial_core::link::{Failure, Reply, Request};
-use redial_core::store::StoreError;
+use redial_core::link::{CallResult, Failure, Reply, Request};
+use redial_core::store::{StoreError, Turn};
 use redial_core::{Aor, EdgeGateway, EndReason, Pair, PolicySet, UnixMillis, WatchStore, machine};
 use tokio::sync::watch;
 
@@ -30,6 +31,9 @@ use crate::timers::{Timers, Wake};
 use outage::Outage;
 
 pub use look::Swept;
+
+/// Wait before something is tried again that the store refused and that no due entry stands for.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Decides and acts for one replica.
 #[derive(Debug)]
@@ -85,15 +89,23 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         replies
     }
 
-    /// Does what a wake-up asks for. A store that fails leaves the due index as it was, so the sweep comes back to it.
+    /// Does what a wake-up asks for. What fails because of the store is either still in the due index, so that the sweep comes back to
+    /// it, or is known to this replica alone and is tried again.
     pub async fn wake(&self, now: UnixMillis, wake: Wake) {
         let done = match &wake {
             Wake::CalleeBack(callee) => self.callee_back(now, callee).await,
             Wake::CallerBack(caller) => self.caller_back(now, caller).await,
             Wake::Serve(callee) => self.serve(now, callee, None).await,
             Wake::Look(pair) => self.look(now, pair).await,
+            Wake::Connected(pair, fence) => {
+                let answered = machine::Input::Call { fence: *fence, result: CallResult::Established };
+                self.apply(now, pair, None, answered).await.map(drop)
+            }
         };
         self.note(now, &done);
+        if done.is_err() && matches!(wake, Wake::CalleeBack(_) | Wake::CallerBack(_) | Wake::Connected(..)) {
+            self.schedule(now.after(AGAIN), wake);
+        }
     }
 
     /// Ends the watch as cancelled. False when there is none.
@@ -101,8 +113,18 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     /// # Errors
     /// When the store fails.
     pub async fn cancel(&self, now: UnixMillis, pair: &Pair) -> Result<bool, StoreError> {
-        let ended = self.apply(now, pair, None, machine::Input::Cancel).await?;
-        Ok(matches!(ended, carry::Outcome::Ended(EndReason::Cancelled)))
+        match self.apply(now, pair, None, machine::Input::Cancel).await? {
+            carry::Outcome::Ended(reason) => Ok(reason == EndReason::Cancelled),
+            // Nothing, or a record that cannot be read: whatever it is, it goes.
+            carry::Outcome::Gone => {
+                let ended = self.store.end(now, pair, None, Turn::Release).await?;
+                if ended {
+                    self.count_end(pair, EndReason::Cancelled);
+                }
+                Ok(ended)
+            }
+            _ => Err(StoreError::Unavailable("the watch changes too quickly, try again".into())),
+        }
     }
 
     async fn load(&self, pair: &Pair) -> Result<Option<redial_core::Watch>, StoreError> {
@@ -122,10 +144,10 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     /// Keeps the books on whether the store answers.
     fn note<T>(&self, now: UnixMillis, result: &Result<T, StoreError>) {
         match result {
-            Ok(_) => self.outage.over(),
+            Ok(_) => _ = self.outage.over(now),
             Err(error) => {
                 self.metrics.store_error();
-                self.outage.seen(now, error);
+                _ = self.outage.seen(now, error);
             }
         }
     }

@@ -4,12 +4,13 @@ use futures_util::future::join_all;
 use redial_core::link::{CallResult, RecallResult, Reply};
 use redial_core::machine::Input;
 use redial_core::store::StoreError;
+use redial_core::watch::State;
 use redial_core::{EdgeGateway, Pair, UnixMillis, Watch, WatchStore};
 use rustc_hash::FxHashMap;
 
-use super::Engine;
 use super::carry::Outcome;
 use super::wave::{Lot, Report};
+use super::{AGAIN, Engine};
 use crate::metrics::{Kind, RecallStep};
 use crate::timers::Wake;
 
@@ -56,15 +57,32 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             Report::Recall(r) => Input::Recall { fence: r.fence, rung: r.rung, result: r.result },
             Report::Call(r) => Input::Call { fence: r.fence, result: r.result },
         };
-        match self.apply(now, pair, record, input).await? {
-            // The answer ended the watch and kept the turn for the length of the call.
-            Outcome::Gone if matches!(report, Report::Call(r) if r.result == CallResult::Ended) => {
-                self.store.release_turn(pair).await?;
-                self.schedule(now, Wake::Serve(pair.callee.clone()));
+        let said = |result| matches!(report, Report::Call(r) if r.result == result);
+        let outcome = self.apply(now, pair, record, input).await;
+        if outcome.is_err() && said(CallResult::Established) {
+            // Whoever has been connected must not be recalled: the edge does not say it again.
+            self.schedule(now.after(AGAIN), Wake::Connected(pair.clone(), report.fence()));
+        }
+        match outcome? {
+            // The answer ended the watch and kept the turn for the length of the call. A watch that the pair has armed since, or that is
+            // back in the queue, has no use for the turn either.
+            Outcome::Gone => {
+                if said(CallResult::Ended) {
+                    self.turn_over(now, pair).await?;
+                } else {
+                    self.metrics.stale_report();
+                }
             }
-            Outcome::Gone | Outcome::Unchanged(_) | Outcome::Stale => self.metrics.stale_report(),
+            Outcome::Unchanged(watch) if said(CallResult::Ended) && watch.state == State::Armed => self.turn_over(now, pair).await?,
+            Outcome::Unchanged(_) | Outcome::Stale => self.metrics.stale_report(),
             Outcome::Stepped(_) | Outcome::Ended(_) | Outcome::TurnTaken { .. } | Outcome::Elsewhere => {}
         }
+        Ok(())
+    }
+
+    async fn turn_over(&self, now: UnixMillis, pair: &Pair) -> Result<(), StoreError> {
+        self.store.release_turn(pair).await?;
+        self.schedule(now, Wake::Serve(pair.callee.clone()));
         Ok(())
     }
 

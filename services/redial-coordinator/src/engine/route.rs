@@ -73,22 +73,27 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             };
         }
         // Only a proven caller's call may end a watch: anybody can write a name into From.
-        let report = if refusal.is_none() { self.between(now, &route, &found).await? } else { Vec::new() };
+        let report = if refusal.is_none() { self.between(now, &route, &found).await } else { Vec::new() };
         Ok(Next::Done(Routed::Online { targets: targets(&found.callee_bindings), report }))
     }
 
-    /// The watches between the two, with the fences that the call's reports will name.
-    async fn between(&self, now: UnixMillis, route: &Route, found: &Lookup) -> Result<Vec<WatchRef>, StoreError> {
+    /// The watches between the two, with the fences that the call's reports will name. A store that takes no changes does not keep the
+    /// call from going through (P6): an answer to it is understood by any fence that the watch has had.
+    async fn between(&self, now: UnixMillis, route: &Route, found: &Lookup) -> Vec<WatchRef> {
+        let named = |watch: &Watch| WatchRef { pair: watch.pair.clone(), fence: watch.fence };
         let mut report = Vec::new();
         if let Some(watch) = &found.watch {
             let input = if route.period == RequestedPeriod::OptOut { Input::Cancel } else { Input::CallSeen };
-            match self.apply(now, &watch.pair, Some(watch.clone()), input).await? {
-                Outcome::Stepped(watch) | Outcome::Unchanged(watch) => report.push(WatchRef { pair: watch.pair, fence: watch.fence }),
-                _ => {}
+            let seen = self.apply(now, &watch.pair, Some(watch.clone()), input).await;
+            self.note(now, &seen);
+            match seen {
+                Ok(Outcome::Stepped(watch) | Outcome::Unchanged(watch)) => report.push(named(&watch)),
+                Ok(_) => {}
+                Err(_) => report.push(named(watch)),
             }
         }
-        report.extend(found.reverse.iter().map(|w| WatchRef { pair: w.pair.clone(), fence: w.fence }));
-        Ok(report)
+        report.extend(found.reverse.iter().map(named));
+        report
     }
 
     /// A proven caller, and nobody at home.
@@ -103,6 +108,10 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             return Ok(not_watched(NotWatched::OptedOut));
         };
         if !policy.enabled {
+            // A plain 480 means that there is no watch.
+            if found.watch.is_some() {
+                self.apply(now, &pair, found.watch, Input::Cancel).await?;
+            }
             return Ok(not_watched(NotWatched::PolicyOff));
         }
         if found.watch.is_some() {
@@ -160,18 +169,27 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         if outcome.expired_before {
             self.count_end(&watch.pair, EndReason::Expired);
         }
+        let granted;
         if outcome.stored {
             let over = if outcome.caller_watches > policy.max_per_caller {
                 Some(NotWatched::CallerLimit)
             } else {
                 (outcome.callee_watches > policy.max_per_callee).then_some(NotWatched::CalleeLimit)
             };
+            let taken_back = match over {
+                Some(_) => self.store.end(now, &watch.pair, Some(watch.fence), Turn::Leave).await,
+                None => Ok(false),
+            };
+            // Armed is what somebody will count the end of: also a watch over the caps that could not be taken back, or that another
+            // request of the same pair has changed or ended already.
+            if !matches!(taken_back, Ok(true)) {
+                self.metrics.armed();
+                self.watches.fetch_add(1, Relaxed);
+            }
+            taken_back?;
             if let Some(why) = over {
-                self.store.end(now, &watch.pair, Some(watch.fence), Turn::Leave).await?;
                 return Ok(Routed::Offline(Offline::NotWatched(why)));
             }
-            self.metrics.armed();
-            self.watches.fetch_add(1, Relaxed);
             self.remind(now, watch.deadline, &watch.pair);
             // Counted above; a line for every missed call would cost more than storing it.
             tracing::debug!(
@@ -180,12 +198,19 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
                 period_s = period.as_secs(),
                 "watch armed"
             );
+            granted = period;
+        } else {
+            // Somebody was quicker, with a deadline of its own; or the record cannot be read, and then nobody would ever be recalled (P1).
+            let standing = self.load(&watch.pair).await?;
+            let standing =
+                standing.ok_or_else(|| StoreError::Corrupt(format!("a watch of {} that is there and not there", watch.pair.callee)))?;
+            granted = standing.deadline.since(now);
         }
         // The callee registered while the watch was being written; its REGISTER may have seen nobody waiting.
         if !outcome.callee_bindings.is_empty() {
             self.schedule(now, Wake::CalleeBack(watch.pair.callee.clone()));
         }
-        Ok(Routed::Offline(Offline::Granted { period }))
+        Ok(Routed::Offline(Offline::Granted { period: granted }))
     }
 }
 

@@ -2,7 +2,7 @@
 //! in one pipeline. Nearly every batch is one wave.
 
 use redial_core::link::{CallReport, Event, RecallReport, Register, Request, Route};
-use redial_core::{Aor, Pair};
+use redial_core::{Aor, Fence, Pair};
 use rustc_hash::FxHashMap;
 
 /// Requests of one kind and, in the same order, their ids.
@@ -37,6 +37,13 @@ pub(super) enum Report {
 }
 
 impl Report {
+    pub(super) fn fence(&self) -> Fence {
+        match self {
+            Self::Recall(report) => report.fence,
+            Self::Call(report) => report.fence,
+        }
+    }
+
     pub(super) fn pair(&self) -> &Pair {
         match self {
             Self::Recall(report) => &report.pair,

@@ -25,6 +25,9 @@ use crate::{Fence, UnixMillis, backoff};
 /// How much longer a claim lives than the recall it stands for: the edge gives up after `recallTimeout`, its report needs a moment.
 pub const LEASE_SLACK: Duration = Duration::from_secs(2);
 
+/// How long to wait after an order that no edge could be given.
+pub const UNDELIVERED_WAIT: Duration = Duration::from_secs(1);
+
 /// How long the outcome of the caller's new call is awaited: longer than Timer C, which must exceed 3 minutes (RFC 3261 section 16.6 step 11).
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(200);
 
@@ -33,6 +36,8 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(200);
 pub enum Input {
     /// Somebody looks: it is due, or the callee or the caller registered.
     Look(Situation),
+    /// The order with this fence was given to no edge: its link was full or gone.
+    Undelivered { fence: Fence },
     /// An edge reports what became of the order with this fence.
     Recall { fence: Fence, rung: u8, result: RecallResult },
     /// The caller's INVITE is being routed to the callee's live bindings.
@@ -91,6 +96,7 @@ pub fn on(now: UnixMillis, policy: &Policy, watch: &Watch, input: &Input) -> Dec
     }
     match *input {
         Input::Look(situation) => case.look(situation),
+        Input::Undelivered { fence } => case.undelivered(fence),
         Input::Recall { fence, rung, result } => case.recall_report(fence, rung, result),
         Input::CallSeen => case.call_seen(),
         Input::Call { fence, result } => case.call_report(fence, result),
@@ -150,12 +156,13 @@ impl Case<'_> {
         Decision::Wait { due: due.min(self.watch.deadline), recheck: false }
     }
 
-    /// Claims the watch for a recall on `rung`. Only a fresh claim asks for the turn; who is in progress has it or never needed it.
+    /// Claims the watch for a recall on `rung`. With fifo every claim asks for the turn, also one that follows another: who has it
+    /// keeps it, but a lease that ran out long ago, or a policy that was `all` until now, may have left it to somebody else.
     fn claim(self, rung: u8, attempts: u32) -> Decision {
         let lease_until = self.now.after(self.policy.recall_timeout).after(LEASE_SLACK);
         let turn = match self.policy.fanout {
-            Fanout::Fifo if self.watch.state == State::Armed => Turn::Take { until: lease_until.after(LEASE_SLACK) },
-            _ => self.keep_turn(lease_until),
+            Fanout::All => Turn::Leave,
+            Fanout::Fifo => Turn::Take { until: lease_until.after(LEASE_SLACK) },
         };
         let next = Watch { attempts, ..self.next(State::Claimed { rung, lease_until }) };
         Decision::Step { step: self.change(next, lease_until, turn), order: Some(rung), recheck: false }

@@ -1,6 +1,6 @@
 //! What edges report about recalls and calls.
 
-use super::{Case, Decision, Input};
+use super::{Case, Decision, Input, UNDELIVERED_WAIT};
 use crate::Fence;
 use crate::link::{CallResult, RecallResult};
 use crate::policy::{EndOn, Fanout};
@@ -12,7 +12,8 @@ impl Case<'_> {
     pub(super) fn conclusive(self, input: &Input) -> Option<Decision> {
         match *input {
             Input::Cancel => Some(self.end(EndReason::Cancelled, Turn::Release)),
-            Input::Recall { fence, rung, result: RecallResult::Accepted }
+            // A NOTIFY may overtake its 202; one of success says that the recall was taken as well.
+            Input::Recall { fence, rung, result: RecallResult::Accepted | RecallResult::Notified(..300) }
                 if self.policy.end_on == EndOn::ReferSent && self.is_claim(fence, rung) =>
             {
                 let until = self.now.after(self.policy.recall_timeout);
@@ -67,6 +68,15 @@ impl Case<'_> {
         }
     }
 
+    /// Nobody has heard of the order, so the claim is given back at once instead of lasting for its lease, and no attempt is counted.
+    pub(super) fn undelivered(self, fence: Fence) -> Decision {
+        if self.watch.fence != fence || !matches!(self.watch.state, State::Claimed { .. }) {
+            return Decision::Nothing;
+        }
+        let not_before = self.now.after(UNDELIVERED_WAIT);
+        self.step(Watch { not_before, ..self.next(State::Armed) }, not_before, Turn::Release)
+    }
+
     /// The caller could not be reached. No attempt is counted, and no further one is made before the caller registers, or, should the
     /// same binding still be all there is, before the first retry time.
     fn caller_gone(self) -> Decision {
@@ -97,7 +107,8 @@ impl Case<'_> {
 
     fn turn_until(self, until: crate::UnixMillis) -> Turn {
         match self.policy.fanout {
-            Fanout::All => Turn::Leave,
+            // One that is held since the policy was fifo.
+            Fanout::All => Turn::Release,
             Fanout::Fifo => Turn::Keep { until },
         }
     }

@@ -1,6 +1,7 @@
 //! What a story needs: phones that register and call, edges that take orders, a clock, and replicas that come and go.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,11 +20,13 @@ use crate::timers::Timers;
 pub struct Edges {
     pub orders: Arc<Mutex<Vec<(EdgeId, RecallOrder)>>>,
     pub detached: Arc<Mutex<BTreeSet<EdgeId>>>,
+    /// Their queues are full.
+    pub full: Arc<AtomicBool>,
 }
 
 impl EdgeGateway for Edges {
     fn order(&self, edge: &EdgeId, order: Order) -> Result<(), NotAttached> {
-        if !self.is_attached(edge) {
+        if !self.is_attached(edge) || self.full.load(Relaxed) {
             return Err(NotAttached);
         }
         let Order::Recall(order) = order;
@@ -93,6 +96,15 @@ impl Bench {
     /// The replica dies with everything it had in mind; another one takes over the store. Its counters start at 0.
     pub fn crash(&mut self) {
         (self.engine, self.timers, self.metrics) = replica(&self.store, &self.edges, &self.policies);
+    }
+
+    /// The operator changes the policies.
+    pub fn reload(&self, change: impl FnOnce(&mut Policy)) {
+        self.policies.send_modify(|set| {
+            let mut changed = PolicySet::clone(set);
+            change(&mut changed.default);
+            *set = Arc::new(changed);
+        });
     }
 
     pub async fn send(&mut self, events: Vec<Event>) -> Vec<Reply> {

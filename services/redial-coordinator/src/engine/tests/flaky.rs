@@ -1,7 +1,7 @@
 //! A store that can be taken away.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use redial_core::link::Register;
 use redial_core::store::{ArmOutcome, Due, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
@@ -13,44 +13,83 @@ use crate::store::MemoryStore;
 pub struct Flaky {
     pub inner: Arc<MemoryStore>,
     pub down: AtomicBool,
+    /// Reads are answered, writes are not: a full store, or a replica that was a primary.
+    pub read_only: AtomicBool,
+    /// Nothing can be ended.
+    pub endless: AtomicBool,
+    /// The due index of this shard cannot be read; `None` is a number that no shard has.
+    pub bad_shard: BadShard,
+    /// Something due was handed out.
+    pub found_due: AtomicBool,
+    /// Records are there and cannot be read.
+    pub unreadable: AtomicBool,
+}
+
+#[derive(Debug)]
+pub struct BadShard(AtomicU64);
+
+impl Default for BadShard {
+    fn default() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl std::ops::Deref for BadShard {
+    type Target = AtomicU64;
+    fn deref(&self) -> &AtomicU64 {
+        &self.0
+    }
 }
 
 impl Flaky {
     fn up(&self) -> Result<&MemoryStore, StoreError> {
         if self.down.load(Relaxed) { Err(StoreError::Unavailable("connection refused".into())) } else { Ok(&self.inner) }
     }
+
+    fn writable(&self) -> Result<&MemoryStore, StoreError> {
+        if self.read_only.load(Relaxed) { Err(StoreError::Unavailable("OOM command not allowed".into())) } else { self.up() }
+    }
+
+    fn readable<T>(&self, record: Option<T>) -> Option<T> {
+        record.filter(|_| !self.unreadable.load(Relaxed))
+    }
 }
 
 impl WatchStore for Flaky {
     async fn register(&self, now: UnixMillis, ops: &[Register]) -> Result<Vec<RegisterOutcome>, StoreError> {
-        self.up()?.register(now, ops).await
+        self.writable()?.register(now, ops).await
     }
     async fn lookup(&self, now: UnixMillis, ops: &[LookupOp]) -> Result<Vec<Lookup>, StoreError> {
-        self.up()?.lookup(now, ops).await
+        let mut found = self.up()?.lookup(now, ops).await?;
+        found.iter_mut().for_each(|lookup| lookup.watch = self.readable(lookup.watch.take()));
+        Ok(found)
     }
     async fn bindings(&self, now: UnixMillis, aors: &[Aor]) -> Result<Vec<Vec<Binding>>, StoreError> {
         self.up()?.bindings(now, aors).await
     }
     async fn arm(&self, now: UnixMillis, watches: &[Watch]) -> Result<Vec<ArmOutcome>, StoreError> {
-        self.up()?.arm(now, watches).await
+        self.writable()?.arm(now, watches).await
     }
     async fn load(&self, pairs: &[Pair]) -> Result<Vec<Option<Watch>>, StoreError> {
-        self.up()?.load(pairs).await
+        Ok(self.up()?.load(pairs).await?.into_iter().map(|record| self.readable(record)).collect())
     }
     async fn step(&self, now: UnixMillis, step: &Step) -> Result<StepOutcome, StoreError> {
-        self.up()?.step(now, step).await
+        self.writable()?.step(now, step).await
     }
     async fn end(&self, now: UnixMillis, pair: &Pair, expect: Option<Fence>, turn: Turn) -> Result<bool, StoreError> {
-        self.up()?.end(now, pair, expect, turn).await
+        if self.endless.load(Relaxed) {
+            return Err(StoreError::Unavailable("timed out".into()));
+        }
+        self.writable()?.end(now, pair, expect, turn).await
     }
     async fn postpone(&self, pair: &Pair, expect: Fence, due: UnixMillis) -> Result<bool, StoreError> {
-        self.up()?.postpone(pair, expect, due).await
+        self.writable()?.postpone(pair, expect, due).await
     }
     async fn hasten(&self, pairs: &[Pair], at: UnixMillis) -> Result<(), StoreError> {
-        self.up()?.hasten(pairs, at).await
+        self.writable()?.hasten(pairs, at).await
     }
     async fn release_turn(&self, pair: &Pair) -> Result<(), StoreError> {
-        self.up()?.release_turn(pair).await
+        self.writable()?.release_turn(pair).await
     }
     async fn queue(&self, callee: &Aor, limit: usize) -> Result<Vec<Aor>, StoreError> {
         self.up()?.queue(callee, limit).await
@@ -59,7 +98,12 @@ impl WatchStore for Flaky {
         self.up()?.parked(caller).await
     }
     async fn due(&self, shards: &[Shard], now: UnixMillis, limit: usize) -> Result<Due, StoreError> {
-        self.up()?.due(shards, now, limit).await
+        if shards.iter().any(|shard| u64::from(shard.0) == self.bad_shard.load(Relaxed)) {
+            return Err(StoreError::Unavailable("WRONGTYPE".into()));
+        }
+        let due = self.up()?.due(shards, now, limit).await?;
+        self.found_due.fetch_or(!due.pairs.is_empty(), Relaxed);
+        Ok(due)
     }
     async fn list(&self, shard: Shard, limit: usize) -> Result<Vec<Watch>, StoreError> {
         self.up()?.list(shard, limit).await

@@ -3,6 +3,7 @@
 
 mod bench;
 mod flaky;
+mod mishaps;
 mod outage;
 mod queue;
 mod recall;

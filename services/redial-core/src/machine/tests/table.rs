@@ -90,6 +90,16 @@ fn parked_waits_for_its_caller_to_register() {
 }
 
 #[test]
+fn an_order_that_reached_no_edge_gives_its_claim_back_without_an_attempt() {
+    let undelivered = Input::Undelivered { fence: FENCE };
+    assert_eq!(stepped(decide(CLAIMED, undelivered)), (State::Armed, 0, at(1000), Turn::Release, None));
+    for state in [State::Armed, RECALLING, CALLING] {
+        assert_eq!(decide(state, undelivered), Decision::Nothing);
+    }
+    assert_eq!(decide(CLAIMED, Input::Undelivered { fence: Fence(1) }), Decision::Nothing);
+}
+
+#[test]
 fn in_progress_is_left_alone_until_its_time_is_up() {
     for (state, due) in [(CLAIMED, at(22_000)), (RECALLING, at(20_000)), (CALLING, at(200_000))] {
         for situation in [HERE, Situation::default()] {
@@ -103,7 +113,7 @@ fn p3_expired_lease_is_claimed_again_and_counts() {
     let late = on(at(22_000), &Policy::default(), &watch(CLAIMED), &Input::Look(HERE));
     let (state, attempts, _, turn, order) = stepped(late);
     assert_eq!((state, attempts, order), (State::Claimed { rung: 1, lease_until: at(44_000) }, 1, Some(1)));
-    assert_eq!(turn, Turn::Keep { until: at(46_000) });
+    assert_eq!(turn, Turn::Take { until: at(46_000) }, "somebody else may have had the turn meanwhile");
     let last = Watch { attempts: 4, ..watch(CLAIMED) };
     assert_eq!(ended(on(at(22_000), &Policy::default(), &last, &Input::Look(HERE))), EndReason::Failed);
 }
@@ -142,10 +152,13 @@ fn accepted_recall_waits_for_the_new_invite() {
         (State::Recalling { rung: 1, until: at(20_000) }, 0, at(20_000), Turn::Keep { until: at(22_000) }, None)
     );
     let refer_sent = Policy { end_on: EndOn::ReferSent, ..Policy::default() };
-    assert_eq!(
-        on(NOW, &refer_sent, &watch(CLAIMED), &recall(RecallResult::Accepted)),
-        Decision::End { reason: EndReason::Recalled, turn: Turn::Keep { until: at(20_000) } }
-    );
+    for taken in [RecallResult::Accepted, RecallResult::Notified(200)] {
+        assert_eq!(
+            on(NOW, &refer_sent, &watch(CLAIMED), &recall(taken)),
+            Decision::End { reason: EndReason::Recalled, turn: Turn::Keep { until: at(20_000) } },
+            "a NOTIFY may overtake its 202"
+        );
+    }
 }
 
 #[test]
@@ -242,7 +255,7 @@ fn established_call_connects_in_every_state() {
     }
     let all = Policy { fanout: Fanout::All, ..Policy::default() };
     let end = on(NOW, &all, &watch(CALLING), &call(CallResult::Established));
-    assert_eq!(end, Decision::End { reason: EndReason::Connected, turn: Turn::Leave });
+    assert_eq!(end, Decision::End { reason: EndReason::Connected, turn: Turn::Release }, "a turn from when the policy was fifo");
 }
 
 #[test]
