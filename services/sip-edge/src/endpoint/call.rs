@@ -91,14 +91,18 @@ impl Core {
     }
 
     pub(super) fn on_located(&mut self, now: Now, server: Id, aor: &Aor, reply: Reply, out: &mut Outbox) {
+        if let Reply::Located(targets) = &reply {
+            self.config.known.learn_routed(&self.config, now.unix, aor, targets);
+        }
+        if !self.is_open(server) || self.relay_to_contact(now, server, out) {
+            return;
+        }
         match reply {
             Reply::Located(targets) if targets.is_empty() => {
-                self.config.known.learn(&self.config, aor, Vec::new());
                 self.config.metrics.routed(Outcome::Offline);
                 self.respond(now, server, reply::plain(480), out);
             }
             Reply::Located(targets) => {
-                self.config.known.learn_routed(&self.config, now.unix, aor, &targets);
                 self.config.metrics.routed(Outcome::Online);
                 self.fork(now, server, targets, Vec::new(), out);
             }

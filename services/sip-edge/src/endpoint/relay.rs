@@ -73,7 +73,8 @@ impl Core {
         }
         let uri = Uri::parse(request.request_uri());
         let contact = uri.as_ref().and_then(addr_of).and_then(|contact| self.config.known.flow_of(contact));
-        let aor = uri.and_then(|uri| identity::aor(&self.config, &uri));
+        // Another edge may know the contact: it is asked for by the AoR in To.
+        let aor = [uri, request.to().map(|to| to.uri)].into_iter().flatten().find_map(|uri| identity::aor(&self.config, &uri));
         if contact.is_none() && aor.is_none() {
             return self.respond_statelessly(from, request, reply::plain(481), out);
         }
@@ -88,6 +89,19 @@ impl Core {
             (None, Some(aor)) => self.locate(now, server, aor, out),
             (None, None) => {}
         }
+    }
+
+    /// The AoR in To was looked up, because the Request-URI is a contact that was not known: the request goes there and to no other contact.
+    /// False: the Request-URI is an AoR.
+    pub(super) fn relay_to_contact(&mut self, now: Now, server: Id, out: &mut Outbox) -> bool {
+        let request = self.servers.get(server).and_then(|s| s.request.as_ref());
+        let uri = request.and_then(|request| Uri::parse(request.view().request_uri()));
+        let Some(uri) = uri.filter(|uri| identity::aor(&self.config, uri).is_none()) else { return false };
+        match addr_of(&uri).and_then(|contact| self.config.known.flow_of(contact)) {
+            Some(to) => self.relay(now, server, to, out),
+            None => drop(self.respond(now, server, reply::plain(481), out)),
+        }
+        true
     }
 
     fn open_in_dialog(&mut self, now: Now, key: TransactionKey, from: Peer, request: Message<'_>, out: &mut Outbox) -> Id {
@@ -109,7 +123,7 @@ impl Core {
         let hash = loop_hash(ack, self.loop_seed);
         let branch = Branch { serial: self.stateless_serial(ack), ..self.branch(hash) };
         let via = format!("SIP/2.0/UDP {listener};branch={};rport", branch.text().as_str());
-        let hop = Hop { via: &via, max_forwards, uri: uri.as_deref(), path: &[], record_route: None, strip_credentials: false };
+        let hop = Hop { via: &via, max_forwards, uri: uri.as_deref(), path: &[], record_route: &[], strip_credentials: false };
         let bytes = forward(&self.config, ack, from, hop);
         out.send(to, &bytes);
         self.config.metrics.request_out(Method::Ack);

@@ -152,7 +152,7 @@ impl Core {
             max_forwards,
             uri: uri.flatten(),
             path: target.map_or(&[], |t| &t.path),
-            record_route: record_route.as_deref(),
+            record_route: record_route.as_deref().unwrap_or_default(),
             strip_credentials: fork.strip_credentials,
         };
         let bytes = forward(&self.config, request, from, hop);

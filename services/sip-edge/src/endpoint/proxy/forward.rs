@@ -4,6 +4,7 @@ use redial_core::link::WatchRef;
 use sip_core::message::{Edit, Header};
 use sip_core::routing::{FlowEnd, FlowToken, WatchedCall};
 use sip_core::{Message, Method};
+use smallvec::SmallVec;
 
 use crate::endpoint::relay::TopRoutes;
 use crate::endpoint::target::addr_of;
@@ -19,7 +20,8 @@ pub(crate) struct Hop<'a> {
     pub uri: Option<&'a str>,
     /// Path of the target: becomes Route.
     pub path: &'a [String],
-    pub record_route: Option<&'a str>,
+    /// Topmost first.
+    pub record_route: &'a [String],
     /// The sender proved who he is to us; nobody else needs to see that.
     pub strip_credentials: bool,
 }
@@ -36,7 +38,7 @@ pub(crate) fn forward(config: &EndpointConfig, request: Message<'_>, from: Peer,
     for route in hop.path.iter().rev() {
         edit.push_front(Header::Route, route);
     }
-    if let Some(value) = hop.record_route {
+    for value in hop.record_route.iter().rev() {
         edit.push_front(Header::RecordRoute, value);
     }
     edit.received_from(from.addr);
@@ -92,8 +94,8 @@ pub(crate) struct Sides<'a> {
 impl Sides<'_> {
     /// Our Record-Route, where later requests must come by us: the call belongs to a watch, so its BYE must be seen; a side sends from another
     /// address than its Contact says (NAT); or the sides use different listeners. Anything else goes directly, without us.
-    /// With two listeners each side gets its own (RFC 5658's double Record-Route).
-    pub(crate) fn record_route(&self, config: &EndpointConfig, request: Message<'_>) -> Option<String> {
+    /// With two listeners each side gets its own (RFC 5658's double Record-Route), the callee's on top.
+    pub(crate) fn record_route(&self, config: &EndpointConfig, request: Message<'_>) -> Option<SmallVec<[String; 2]>> {
         if !matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) || request.to()?.tag().is_some() {
             return None;
         }
@@ -109,12 +111,8 @@ impl Sides<'_> {
         });
         let token = FlowToken { caller: end(self.caller), callee: end(self.callee), watch }.encode(&config.secret);
         let advertised = |peer: Peer| config.listeners.get(usize::from(peer.listener)).map(|l| l.advertised);
-        let callee_side = advertised(self.callee)?;
-        let mut value = format!("<sip:{token}@{callee_side};lr>");
-        if two_listeners {
-            value.push_str(&format!(", <sip:{token}@{};lr>", advertised(self.caller)?));
-        }
-        Some(value)
+        let sides = if two_listeners { &[self.callee, self.caller][..] } else { &[self.callee] };
+        sides.iter().map(|side| Some(format!("<sip:{token}@{};lr>", advertised(*side)?))).collect()
     }
 
     fn caller_is_direct(&self, request: Message<'_>) -> bool {

@@ -84,6 +84,13 @@ fn a_full_table_refuses_what_is_new_and_keeps_what_it_has() {
     assert_eq!((driver.transactions().0, driver.requests.len()), (3, 3));
     assert_eq!(codes(&driver.receive(ALICE, &invite("0", ""))), [100]);
     assert_eq!(driver.reply(online(&[target(BOB, 1000)])).len(), 1);
+    // What makes room is taken even now.
+    let cancelled = driver.receive(ALICE, &request("CANCEL", "sip:bob@example.com", "1", ""));
+    assert_eq!(codes(&cancelled), [200, 487]);
+    let ack = request("ACK", "sip:bob@example.com", "1", "");
+    driver.receive(ALICE, &ack.replace("To: <sip:bob@example.com>", &format!("To: {}", cancelled[1].header("To").unwrap())));
+    driver.pass(Duration::from_secs(6));
+    assert_eq!(codes(&driver.receive(ALICE, &invite("more", ""))), [100]);
 }
 
 #[test]
