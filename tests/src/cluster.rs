@@ -20,17 +20,29 @@ impl Cluster {
     /// # Errors
     /// When a part does not become ready.
     pub fn start(coordinators: usize, edges: usize, policy: &Policy) -> Result<Self> {
-        Self::on(Redis::start()?, coordinators, edges, policy)
+        Self::start_with(coordinators, edges, policy, &[])
+    }
+
+    /// With more options of the edges.
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_with(coordinators: usize, edges: usize, policy: &Policy, more: &[&str]) -> Result<Self> {
+        Self::with(Redis::start()?, coordinators, edges, policy, more)
     }
 
     /// On a Redis of the test's own making.
     /// # Errors
     /// As [`Cluster::start`].
     pub fn on(redis: Redis, coordinators: usize, edges: usize, policy: &Policy) -> Result<Self> {
+        Self::with(redis, coordinators, edges, policy, &[])
+    }
+
+    fn with(redis: Redis, coordinators: usize, edges: usize, policy: &Policy, more: &[&str]) -> Result<Self> {
         let coordinators = (0..coordinators).map(|_| Coordinator::start(&redis, policy, &[])).collect::<Result<Vec<_>>>()?;
         let secret = Scratch::new("secret")?;
         let file = secret.file("secret", "what the edges of a test know and nobody else")?;
-        let edge = |_| Edge::start(&coordinators.iter().collect::<Vec<_>>(), &["--secret-file", &file]);
+        let options: Vec<&str> = ["--secret-file", &file].into_iter().chain(more.iter().copied()).collect();
+        let edge = |_| Edge::start(&coordinators.iter().collect::<Vec<_>>(), &options);
         let edges = (0..edges).map(edge).collect::<Result<_>>()?;
         Ok(Self { redis, coordinators, edges, _secret: secret })
     }

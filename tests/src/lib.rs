@@ -20,7 +20,7 @@ pub use phone::Phone;
 pub use policy::Policy;
 pub use process::Process;
 pub use redis_server::Redis;
-pub use services::{Coordinator, Edge, Standalone};
+pub use services::{Coordinator, Edge, Standalone, redial};
 pub use sipp::Sipp;
 pub use wait::until;
 

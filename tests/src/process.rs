@@ -69,10 +69,24 @@ impl Process {
     /// # Errors
     /// When it cannot be started, for a missing program above all.
     pub fn spawn(program: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>, dir: &Path, log: PathBuf) -> Result<Self> {
+        Self::spawn_in(&[], program, args, dir, log)
+    }
+
+    /// With more environment variables.
+    /// # Errors
+    /// As [`Process::spawn`].
+    pub fn spawn_in(
+        environment: &[(&str, &str)],
+        program: &Path,
+        args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        dir: &Path,
+        log: PathBuf,
+    ) -> Result<Self> {
         let name = program.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let out = File::create(&log)?;
         let child = Command::new(program)
             .args(args)
+            .envs(environment.iter().copied())
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)

@@ -1,8 +1,9 @@
 //! The product's own processes, started as an operator starts them.
 
 use std::net::SocketAddr;
+use std::process::{Command, Output};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::metrics::{Metrics, http_get};
 use crate::process::{Process, Scratch, workspace_binary};
@@ -14,14 +15,25 @@ use crate::{DOMAIN, Policy, Redis, ports, until};
 pub struct Service {
     pub process: Process,
     pub admin: SocketAddr,
-    _scratch: Scratch,
+    scratch: Scratch,
+    binary: &'static str,
+    args: Vec<String>,
 }
 
 impl Service {
-    fn start(binary: &str, admin: SocketAddr, scratch: Scratch, args: &[String]) -> Result<Self> {
-        let log = scratch.path().join("log");
-        let process = Process::spawn(&workspace_binary(binary)?, args, scratch.path(), log)?;
-        Ok(Self { process, admin, _scratch: scratch })
+    fn start(binary: &'static str, admin: SocketAddr, scratch: Scratch, args: Vec<String>) -> Result<Self> {
+        let process = Process::spawn(&workspace_binary(binary)?, &args, scratch.path(), scratch.path().join("log"))?;
+        Ok(Self { process, admin, scratch, binary, args })
+    }
+
+    /// Starts again, at the same addresses and with the same settings, what was ended before.
+    /// # Errors
+    /// When it does not become ready.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.kill()?;
+        let dir = self.scratch.path();
+        self.process = Process::spawn(&workspace_binary(self.binary)?, &self.args, dir, dir.join("log-again"))?;
+        self.wait_ready()
     }
 
     /// Waits until `/ready` says so.
@@ -87,26 +99,45 @@ fn strings(args: &[&str]) -> Vec<String> {
     args.iter().map(|a| (*a).to_owned()).collect()
 }
 
+/// Runs `redial` with these arguments to its end.
+/// # Errors
+/// When it cannot be started.
+pub fn redial(args: &[&str]) -> Result<Output> {
+    Command::new(workspace_binary("redial")?).args(args).output().context("redial does not start")
+}
+
 /// `redial standalone`.
 #[derive(Debug)]
 pub struct Standalone {
     pub service: Service,
+    /// The first listener.
     pub sip: SocketAddr,
+    /// Where `redial watch`, `binding` and `doctor` ask.
+    pub control: SocketAddr,
 }
 
 impl Standalone {
+    /// On a free port of the IPv4 loopback address.
     /// # Errors
     /// When it does not become ready.
     pub fn start(policy: &Policy, more: &[&str]) -> Result<Self> {
-        let (sip, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("standalone")?);
+        Self::on(&[ports::free()?], policy, more)
+    }
+
+    /// # Errors
+    /// When it does not become ready.
+    pub fn on(listeners: &[SocketAddr], policy: &Policy, more: &[&str]) -> Result<Self> {
+        let sip = *listeners.first().context("no listener")?;
+        let (admin, control, scratch) = (ports::free()?, ports::free()?, Scratch::new("standalone")?);
         let policy = scratch.file("policy.toml", &policy.toml())?;
-        let (listen, admin_text, control) = (format!("udp:{sip}"), admin.to_string(), ports::free()?.to_string());
-        let mut args = strings(&["standalone", "--listen", &listen, "--domain", DOMAIN, "--admin", &admin_text, "--policy", &policy]);
-        args.extend(strings(&["--control", &control, "--sweep-interval", "1s"]));
+        let (admin_text, control_text) = (admin.to_string(), control.to_string());
+        let mut args = strings(&["standalone", "--domain", DOMAIN, "--admin", &admin_text, "--policy", &policy]);
+        args.extend(listeners.iter().map(|addr| format!("--listen=udp:{addr}")));
+        args.extend(strings(&["--control", &control_text, "--sweep-interval", "1s"]));
         args.extend(strings(more));
-        let mut service = Service::start("redial", admin, scratch, &args)?;
+        let mut service = Service::start("redial", admin, scratch, args)?;
         service.wait_ready()?;
-        Ok(Self { service, sip })
+        Ok(Self { service, sip, control })
     }
 }
 
@@ -127,7 +158,7 @@ impl Coordinator {
         let mut args =
             strings(&["--listen", &listen, "--redis", &url, "--policy", &policy, "--admin", &admin_text, "--sweep-interval", "1s"]);
         args.extend(strings(more));
-        let mut service = Service::start("redial-coordinator", admin, scratch, &args)?;
+        let mut service = Service::start("redial-coordinator", admin, scratch, args)?;
         service.wait_ready()?;
         Ok(Self { service, grpc })
     }
@@ -157,7 +188,7 @@ impl Edge {
         let mut args = strings(&["--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--edge-id", &name]);
         args.extend(coordinators.iter().flat_map(|url| ["--coordinator".to_owned(), url.clone()]));
         args.extend(strings(more));
-        let mut service = Service::start("sip-edge", admin, scratch, &args)?;
+        let mut service = Service::start("sip-edge", admin, scratch, args)?;
         service.wait_ready()?;
         Ok(Self { service, sip })
     }

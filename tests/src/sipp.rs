@@ -19,6 +19,7 @@ pub struct Sipp {
     args: Vec<String>,
     calls: u32,
     limit: Duration,
+    code: Option<u16>,
 }
 
 impl Sipp {
@@ -27,7 +28,7 @@ impl Sipp {
     pub fn new(scenario: &'static str, who: &str, local: SocketAddr, remote: SocketAddr) -> Self {
         let keys = vec![("who", who.to_owned()), ("dom", DOMAIN.to_owned()), ("reach", local.to_string()), ("ttl", "600".to_owned())];
         let args = vec!["-au".to_owned(), who.to_owned(), "-ap".to_owned(), "secret".to_owned()];
-        Self { scenario, local, remote, keys, args, calls: 1, limit: Duration::from_secs(40) }.asking("X-Period: none")
+        Self { scenario, local, remote, keys, args, calls: 1, limit: Duration::from_secs(40), code: None }.asking("X-Period: none")
     }
 
     /// Sets a `[key]` of the scenario.
@@ -48,6 +49,13 @@ impl Sipp {
     #[must_use]
     pub fn asking(self, header: &str) -> Self {
         self.key("ask", header)
+    }
+
+    /// Status code in place of `[code]`, for which sipp takes no key of its own.
+    #[must_use]
+    pub fn code(mut self, code: u16) -> Self {
+        self.code = Some(code);
+        self
     }
 
     /// How often the scenario is played before sipp ends.
@@ -75,7 +83,11 @@ impl Sipp {
     /// When sipp is missing or ends at once.
     pub fn start(self) -> Result<Running> {
         let scratch = Scratch::new(self.scenario)?;
-        let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(format!("{}.xml", self.scenario));
+        let mut scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(format!("{}.xml", self.scenario));
+        if let Some(code) = self.code {
+            let text = std::fs::read_to_string(scenario)?.replace("[code]", &code.to_string());
+            scenario = scratch.file("scenario.xml", &text)?.into();
+        }
         let control = ports::free()?.port().to_string();
         let (ip, port, remote) = (self.local.ip().to_string(), self.local.port().to_string(), self.remote.to_string());
         let limit = format!("{}s", self.limit.as_secs());

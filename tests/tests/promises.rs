@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use redial_tests::metrics::http_get;
 use redial_tests::wait::{PATIENCE, now};
 use redial_tests::{Cluster, Phone, Policy, Sipp, Standalone, ports, until};
+use sip_core::message::Header;
 
 /// P1: a watch is stored before the 480 that grants it leaves, a binding before its 200: whatever was acknowledged survives the SIGKILL
 /// of everything but Redis in the very next moment.
@@ -109,48 +111,85 @@ fn p4_an_expired_watch_is_gone_within_two_seconds_and_recalls_nobody() -> Result
     Ok(())
 }
 
-/// P5: a REGISTER is answered before any recall that it causes, and as fast with a hundred waiting as with none.
+/// P5: a REGISTER is answered before any recall that it causes, and the REGISTERs of others do not wait for recalls either. One socket is
+/// all the phones, so the order in which it receives is the order in which the edge sent.
 #[test]
 fn p5_a_register_is_not_delayed_by_the_recalls_it_causes() -> Result<()> {
-    let redial = Standalone::start(&Policy::default().set("fanout", "\"all\""), &[])?;
-    let mut bob = Phone::new("bob", redial.sip)?;
-    let mut callers = (0..100).map(|n| Phone::registered(&format!("caller{n}"), redial.sip)).collect::<Result<Vec<_>>>()?;
-    for caller in &mut callers {
-        caller.miss("bob")?;
+    const WAITING: usize = 100;
+    const OTHERS: usize = 50;
+    let redial = Standalone::start(&Policy::default().set("fanout", "\"all\"").set("recallTimeout", "\"30s\""), &["--workers", "1"])?;
+    let mut phones = Phone::new("caller", redial.sip)?;
+    for n in 0..WAITING {
+        phones.who = format!("caller{n}");
+        phones.register(600)?;
+        phones.miss("bob")?;
     }
-    // Nobody answers a REFER: were the 200 to wait for recalls, it would wait for their timeout.
-    let start = now();
-    bob.register(600)?;
-    let took = now() - start;
-    ensure!(took < Duration::from_secs(1), "REGISTER took {took:?}");
-    for caller in &mut callers {
-        caller.expect("REFER")?;
+    phones.who = "bob".to_owned();
+    let mut unanswered = vec![phones.start_register()?];
+    for n in 0..OTHERS {
+        phones.who = format!("other{n}");
+        unanswered.push(phones.start_register()?);
+    }
+    // Nobody answers a REFER: were a 200 to wait for a recall, it would not come.
+    let mut recalled = 0;
+    while !unanswered.is_empty() || recalled < WAITING {
+        let message = phones.any(PATIENCE)?.with_context(|| format!("{unanswered:?} unanswered, {recalled} recalled"))?;
+        if message.is_request("REFER") {
+            ensure!(!unanswered.iter().any(|id| id.contains("-bob-")), "a recall left before the 200 that it must not delay");
+            recalled += 1;
+        } else if message.status() == 200 {
+            unanswered.retain(|id| message.message().call_id() != Some(id.as_str()));
+        }
+    }
+    ensure!(recalled == WAITING);
+    let metrics = redial.service.metrics()?;
+    for result in ["accepted", "refused", "unreachable"] {
+        ensure!(metrics.sum("redial_recalls_total", &[("result", result)]) == 0.0, "no recall is over yet");
     }
     Ok(())
 }
 
-/// P6: Redis away. Registered phones call each other, calls in progress end, the missed call is not remembered, nothing is restarted, and
-/// everything works again when Redis is back.
+/// P6: Redis away. Registered phones call each other, in-dialog requests pass in both directions, the missed call is not remembered and
+/// counted, nothing is restarted, and everything works again when Redis is back.
 #[test]
 fn p6_calls_go_on_while_redis_is_away() -> Result<()> {
     let mut cluster = Cluster::start(1, 1, &Policy::default())?;
     let edge = cluster.edges[0].sip;
     let (mut alice, mut bob) = (Phone::registered("alice", edge)?, Phone::registered("bob", edge)?);
     alice.miss("carol")?;
-    let serve = std::thread::spawn(move || bob.serve_calls(2).map(|_| bob));
-    let in_progress = alice.invite("bob", "")?;
-    ensure!(in_progress.status() == 200);
+    let callee = std::thread::spawn(move || -> Result<_> {
+        let invite = bob.expect("INVITE")?;
+        bob.pick_up(&invite)?;
+        Ok((bob, invite))
+    });
+    ensure!(alice.invite("bob", "")?.status() == 200);
+    let Ok(called) = callee.join() else { anyhow::bail!("bob's phone failed") };
+    let (mut bob, in_progress) = called?;
 
     cluster.redis.kill()?;
-    alice.hang_up(&in_progress)?;
+    // The call in progress ends from the callee's side, the new one from the caller's.
+    let alice = std::thread::spawn(move || -> Result<Phone> {
+        let bye = alice.expect("BYE")?;
+        alice.answer(&bye, 200, "")?;
+        Ok(alice)
+    });
+    bob.end(&in_progress)?;
+    let Ok(alice) = alice.join() else { anyhow::bail!("alice's phone failed") };
+    let mut alice = alice?;
+    let serve = std::thread::spawn(move || bob.serve_calls(1).map(|_| bob));
     let call = alice.invite("bob", "")?;
     ensure!(call.status() == 200, "a call between registered phones: {}", call.status());
     alice.hang_up(&call)?;
     let Ok(bob) = serve.join() else { anyhow::bail!("bob's phone failed") };
     let missed = alice.invite("dave", "")?;
     ensure!(missed.status() == 480 && !missed.is_remembered(), "nothing can be remembered now: {}", missed.status());
+    ensure!(missed.answer.header(Header::CallInfo).is_empty(), "a plain 480");
+    let metrics = cluster.edges[0].service.metrics()?;
+    for (what, count) in [("from_memory", 1.0), ("refused", 1.0)] {
+        ensure!(metrics.sum("sip_routed_total", &[("outcome", what)]) == count, "{what} is counted");
+    }
     for (name, admin) in [("edge", cluster.edges[0].service.admin), ("coordinator", cluster.coordinators[0].service.admin)] {
-        ensure!(redial_tests::metrics::http_get(admin, "/live")?.0 == 200, "{name} is not alive without Redis");
+        ensure!(http_get(admin, "/live")?.0 == 200, "{name} is not alive without Redis");
     }
 
     cluster.redis.restart()?;
@@ -161,6 +200,62 @@ fn p6_calls_go_on_while_redis_is_away() -> Result<()> {
     drop(bob);
     cluster.edges[0].service.process.ensure_alive()?;
     cluster.coordinators[0].service.process.ensure_alive()
+}
+
+/// P6, the other outage: the only coordinator dies and comes back. The edge serves what it knows meanwhile and needs no restart.
+#[test]
+fn p6_calls_go_on_while_the_coordinator_is_away() -> Result<()> {
+    let mut cluster = Cluster::start(1, 1, &Policy::default())?;
+    let edge = cluster.edges[0].sip;
+    let (mut alice, mut bob) = (Phone::registered("alice", edge)?, Phone::registered("bob", edge)?);
+    alice.miss("carol")?;
+    let serve = std::thread::spawn(move || bob.serve_calls(2));
+    let in_progress = alice.invite("bob", "")?;
+    ensure!(in_progress.status() == 200);
+
+    cluster.coordinators[0].service.process.kill()?;
+    alice.hang_up(&in_progress)?;
+    let call = alice.invite("bob", "")?;
+    ensure!(call.status() == 200, "a call between registered phones: {}", call.status());
+    alice.hang_up(&call)?;
+    ensure!(serve.join().is_ok_and(|served| served.is_ok()));
+    let missed = alice.invite("dave", "")?;
+    ensure!(missed.status() == 480 && !missed.is_remembered(), "nothing can be remembered now: {}", missed.status());
+    ensure!(http_get(cluster.edges[0].service.admin, "/live")?.0 == 200);
+
+    cluster.coordinators[0].service.restart()?;
+    until("a watch to be granted again", PATIENCE, || Ok(alice.invite("dave", "")?.is_remembered().then_some(())))?;
+    let _carol = until("a registration to be taken again", PATIENCE, || Ok(Phone::registered("carol", edge).ok()))?;
+    alice.expect("REFER")?;
+    cluster.edges[0].service.process.ensure_alive()
+}
+
+/// P6 with data at stake: Redis is killed by SIGKILL and started again on its append-only file. Every watch is still there, and every
+/// caller is recalled.
+#[test]
+fn p6_watches_survive_the_death_of_redis_and_are_recalled() -> Result<()> {
+    let mut cluster = Cluster::start(2, 1, &Policy::default().set("fanout", "\"all\""))?;
+    let edge = cluster.edges[0].sip;
+    let mut callers = ["alice", "carol", "dave"].map(|who| Phone::registered(who, edge)).into_iter().collect::<Result<Vec<_>>>()?;
+    for caller in &mut callers {
+        caller.miss("bob")?;
+    }
+    let mut before = cluster.redis.watch_keys()?;
+    cluster.redis.kill()?;
+    cluster.redis.restart()?;
+    let mut after = cluster.redis.watch_keys()?;
+    before.sort();
+    after.sort();
+    ensure!(before == after && before.iter().filter(|key| key.starts_with("redial:watch:")).count() == 3, "{before:?}, then {after:?}");
+    let mut bob = until("a registration to be taken again", PATIENCE, || Ok(Phone::registered("bob", edge).ok()))?;
+    let serve = std::thread::spawn(move || bob.serve_calls(3));
+    for caller in &mut callers {
+        let refer = caller.expect("REFER")?;
+        caller.take_recall(&refer)?;
+    }
+    ensure!(serve.join().is_ok_and(|served| served.is_ok()));
+    cluster.wait_ended("connected", 3)?;
+    cluster.wait_no_watch_keys()
 }
 
 /// P7: only a registered caller is remembered, only up to the caps, and a recall goes only to a contact which that caller registered.
@@ -217,14 +312,21 @@ fn p8_bad_input_never_stops_the_service() -> Result<()> {
     redial.service.process.ensure_alive()
 }
 
-/// P6 under load: REGISTERs keep coming while Redis dies and comes back. Every one gets a final answer, and the processes are the same.
+/// P6 under load: REGISTERs and calls keep coming while Redis dies and comes back. Every REGISTER gets a final answer, every call between
+/// registered phones is answered by the callee, and the processes are the same.
 #[test]
 fn p6_redis_killed_and_restarted_under_load() -> Result<()> {
     let mut cluster = Cluster::start(2, 2, &Policy::default())?;
     let load = |edge: &redial_tests::Edge| -> Result<_> {
         Sipp::new("register_taken_or_refused", "load", ports::free()?, edge.sip).calls(1500).args(["-r", "150"]).start()
     };
+    let edge = cluster.edges[0].sip;
+    let (caller, callee) = (ports::free()?, ports::free()?);
+    Sipp::new("register", "caller", caller, edge).run()?;
+    Sipp::new("register", "callee", callee, edge).run()?;
+    let answers = Sipp::new("callee_answers", "callee", callee, edge).calls(200).start()?;
     let loads = cluster.edges.iter().map(load).collect::<Result<Vec<_>>>()?;
+    let calls = Sipp::new("invite_answered", "caller", caller, edge).to("callee").calls(200).args(["-r", "20"]).start()?;
     let answered = |cluster: &Cluster, status: &str| -> f64 {
         let labels = [("method", "REGISTER"), ("status", status)];
         cluster.edges.iter().filter_map(|e| e.service.metrics().ok()).map(|m| m.sum("sip_responses_sent_total", &labels)).sum()
@@ -241,7 +343,8 @@ fn p6_redis_killed_and_restarted_under_load() -> Result<()> {
     for load in loads {
         ensure!(load.wait()?.successful == 1500);
     }
-    let edge = cluster.edges[0].sip;
+    calls.wait()?;
+    answers.wait()?;
     let mut alice = Phone::registered("alice", edge)?;
     alice.miss("bob")?;
     let _bob = Phone::registered("bob", cluster.edges[1].sip)?;

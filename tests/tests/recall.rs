@@ -27,6 +27,44 @@ fn the_recall_is_a_refer_without_subscription_to_an_address_of_ours() -> Result<
     Ok(())
 }
 
+/// What phones answer to a REFER outside a dialog: JsSIP and pjsua 405, Twinkle 403, baresip 501, others 603.
+#[test]
+fn a_phone_that_refuses_the_first_rung_is_asked_on_the_second_and_its_notify_is_read() -> Result<()> {
+    for refusal in [403, 405, 501, 603] {
+        let (redial, mut alice, mut bob) = recalled(&Policy::default())?;
+        let refer = alice.expect("REFER")?;
+        ensure!(!refer.header(Header::ReferSub).is_empty(), "{refusal}: rung 1 makes no subscription");
+        alice.answer(&refer, refusal, "")?;
+        let refer = alice.expect("REFER")?;
+        ensure!(refer.header(Header::ReferSub).is_empty(), "{refusal}: rung 2 subscribes");
+        // The NOTIFY overtakes the 202.
+        alice.notify(&refer, 1, 100)?;
+        let bob = std::thread::spawn(move || bob.serve_calls(1));
+        alice.take_recall(&refer)?;
+        alice.notify(&refer, 2, 200)?;
+        ensure!(bob.join().is_ok_and(|served| served.is_ok()));
+        redial.service.wait_ended("connected", 1)?;
+        for (rung, result) in [("1", "refused"), ("2", "accepted"), ("2", "notified")] {
+            redial.service.wait_metric("redial_recalls_total", &[("rung", rung), ("result", result)], 1.0)?;
+        }
+        ensure!(redial.service.recalls()? == 2.0, "{refusal}: once for each rung");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_failure_in_a_notify_before_the_202_brings_the_watch_back() -> Result<()> {
+    let (redial, mut alice, mut bob) = recalled(&Policy::default().set("ladder", "[2]").set("recallTimeout", "\"20s\""))?;
+    let refer = alice.expect("REFER")?;
+    alice.notify(&refer, 1, 486)?;
+    alice.answer(&refer, 202, "")?;
+    let again = alice.expect("REFER")?;
+    let bob = std::thread::spawn(move || bob.serve_calls(1));
+    alice.take_recall(&again)?;
+    ensure!(bob.join().is_ok_and(|served| served.is_ok()));
+    redial.service.wait_ended("connected", 1)
+}
+
 #[test]
 fn a_notify_that_overtakes_its_202_is_taken() -> Result<()> {
     let (redial, mut alice, mut bob) = recalled(&Policy::default().set("ladder", "[2]"))?;

@@ -111,10 +111,24 @@ fn a_caller_who_left_is_recalled_when_she_comes_back() -> Result<()> {
 }
 
 #[test]
-fn a_refused_recall_climbs_the_ladder_and_is_tried_again_later() -> Result<()> {
+fn a_recall_refused_with_405_climbs_the_ladder_and_is_tried_again_later() -> Result<()> {
+    refused_at_first(405)
+}
+
+#[test]
+fn a_recall_refused_with_403_climbs_the_ladder_and_is_tried_again_later() -> Result<()> {
+    refused_at_first(403)
+}
+
+#[test]
+fn a_recall_refused_with_603_climbs_the_ladder_and_is_tried_again_later() -> Result<()> {
+    refused_at_first(603)
+}
+
+fn refused_at_first(code: u16) -> Result<()> {
     let stage = Stage::set(&Policy::default())?;
     stage.alice_misses_bob()?;
-    let refuses = stage.alice("caller_refuses_recall").calls(2).start()?;
+    let refuses = stage.alice("caller_refuses_recall").code(code).calls(2).start()?;
     stage.bob("register").run()?;
     let bob = stage.bob("callee_answers").start()?;
     refuses.wait()?;

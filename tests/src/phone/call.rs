@@ -3,13 +3,15 @@
 use anyhow::{Result, ensure};
 use sip_core::message::Header;
 
-use super::{Phone, Received, text};
+use super::{Phone, Received, digest, text};
 
 /// A call of ours: as INVITE, and as dialog once it is answered.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub id: String,
     pub peer: String,
+    /// Of the INVITE.
+    pub cseq: u32,
     /// The final answer to the INVITE, acknowledged already.
     pub answer: Received,
 }
@@ -35,12 +37,21 @@ impl Phone {
         let id = self.make("call");
         let invite = text::invite(self, peer, &id, headers);
         let answer = self.transact(&invite)?;
-        let call = Call { id, peer: peer.to_owned(), answer };
-        let branch = self.make("ack");
-        let ack = text::ack(self, &call, &branch);
-        self.send(ack.as_bytes())?;
-        self.acked.insert(call.id.clone(), ack.into_bytes());
+        let mut call = Call { id, peer: peer.to_owned(), cseq: 1, answer };
+        if let Some(again) = digest::repeated(self, &invite, &call.answer)? {
+            self.acknowledge(&call)?;
+            call = Call { cseq: 2, answer: self.transact(&again)?, ..call };
+        }
+        self.acknowledge(&call)?;
         Ok(call)
+    }
+
+    fn acknowledge(&mut self, call: &Call) -> Result<()> {
+        let branch = self.make("ack");
+        let ack = text::ack(self, call, &branch);
+        self.send(ack.as_bytes())?;
+        self.acked.insert((call.id.clone(), call.answer.header(Header::CSeq)), ack.into_bytes());
+        Ok(())
     }
 
     /// Calls somebody who is away and must be told that the call is remembered.
@@ -69,6 +80,17 @@ impl Phone {
     pub fn hang_up(&mut self, call: &Call) -> Result<()> {
         let branch = self.make("bye");
         let bye = text::bye(self, call, &branch);
+        let status = self.transact(&bye)?.status();
+        ensure!(status == 200, "BYE of {}: {status}", self.who);
+        Ok(())
+    }
+
+    /// BYE of a call that this phone answered.
+    /// # Errors
+    /// When it is not answered 200.
+    pub fn end(&mut self, invite: &Received) -> Result<()> {
+        let branch = self.make("bye");
+        let bye = text::callee_bye(self, invite.message(), &branch)?;
         let status = self.transact(&bye)?.status();
         ensure!(status == 200, "BYE of {}: {status}", self.who);
         Ok(())

@@ -2,6 +2,7 @@
 //! order of events, messages in an unusual order.
 
 mod call;
+mod digest;
 mod text;
 
 use std::collections::{HashMap, VecDeque};
@@ -49,7 +50,8 @@ impl Received {
         self.message().from().map(|f| String::from_utf8_lossy(f.uri.user).into_owned()).unwrap_or_default()
     }
 
-    fn is_request(&self, method: &str) -> bool {
+    #[must_use]
+    pub fn is_request(&self, method: &str) -> bool {
         self.message().is_request() && self.message().method().as_str() == method
     }
 
@@ -66,25 +68,38 @@ type Transaction = (String, String);
 pub struct Phone {
     pub who: String,
     pub local: SocketAddr,
+    /// Answers challenges with this password.
+    pub password: Option<String>,
     edge: SocketAddr,
     socket: UdpSocket,
     /// Received, but not what the script waited for.
     inbox: VecDeque<Received>,
     /// Requests seen, with the answer to repeat.
     seen: HashMap<Transaction, Option<Vec<u8>>>,
-    /// ACKs sent, by Call-ID: a repeated 2xx gets its ACK again (RFC 3261 section 13.2.2.4).
-    acked: HashMap<String, Vec<u8>>,
+    /// ACKs sent, by Call-ID and CSeq of the INVITE: a repeated answer gets its ACK again (RFC 3261 section 13.2.2.4).
+    acked: HashMap<(String, String), Vec<u8>>,
     /// Numbers for tags, branches and Call-IDs.
     made: u32,
 }
 
 impl Phone {
+    /// A phone of the edge's IP version; the edge is on loopback.
     /// # Errors
     /// When no port is free.
     pub fn new(who: &str, edge: SocketAddr) -> Result<Self> {
-        let local = ports::free()?;
+        let local = ports::free_at(edge.ip())?;
         let socket = UdpSocket::bind(local)?;
-        Ok(Self { who: who.to_owned(), local, edge, socket, inbox: VecDeque::new(), seen: HashMap::new(), acked: HashMap::new(), made: 0 })
+        Ok(Self {
+            who: who.to_owned(),
+            local,
+            password: None,
+            edge,
+            socket,
+            inbox: VecDeque::new(),
+            seen: HashMap::new(),
+            acked: HashMap::new(),
+            made: 0,
+        })
     }
 
     /// A phone that has registered.
@@ -100,13 +115,42 @@ impl Phone {
     /// # Errors
     /// When it is not answered 200.
     pub fn register(&mut self, seconds: u32) -> Result<()> {
-        let id = self.make("register");
-        let request = text::register(self, &id, seconds);
-        let answer = self.transact(&request)?;
-        match answer.status() {
+        match self.try_register(seconds)?.status() {
             200 => Ok(()),
             status => bail!("REGISTER of {}: {status}", self.who),
         }
+    }
+
+    /// The last answer to a REGISTER, whatever it is; one challenge is answered if there is a password.
+    /// # Errors
+    /// When no final answer comes.
+    pub fn try_register(&mut self, seconds: u32) -> Result<Received> {
+        let id = self.make("register");
+        let request = text::register(self, &id, seconds, "");
+        let answer = self.transact(&request)?;
+        match digest::repeated(self, &request, &answer)? {
+            Some(again) => self.transact(&again),
+            None => Ok(answer),
+        }
+    }
+
+    /// The answer to a REGISTER with these header lines of the test's own making.
+    /// # Errors
+    /// When no final answer comes.
+    pub fn register_with(&mut self, headers: &str) -> Result<Received> {
+        let id = self.make("register");
+        let request = text::register(self, &id, 600, headers);
+        self.transact(&request)
+    }
+
+    /// Sends a REGISTER and waits for nothing. Returns its Call-ID.
+    /// # Errors
+    /// When the socket fails.
+    pub fn start_register(&mut self) -> Result<String> {
+        let id = self.make("register");
+        let request = text::register(self, &id, 600, "");
+        self.send(request.as_bytes())?;
+        Ok(id)
     }
 
     /// Another edge to send new requests to.
@@ -229,9 +273,8 @@ impl Phone {
     fn is_new(&mut self, received: &Received) -> Result<bool> {
         let message = received.message();
         if !message.is_request() {
-            if let Some(ack) = message.call_id().and_then(|id| self.acked.get(id))
-                && message.method().as_str() == "INVITE"
-            {
+            let key = (received.header(Header::CallId), received.header(Header::CSeq));
+            if let Some(ack) = self.acked.get(&key) {
                 self.socket.send_to(ack, received.from)?;
                 return Ok(false);
             }

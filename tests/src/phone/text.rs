@@ -9,12 +9,12 @@ use crate::DOMAIN;
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n";
 
-pub(super) fn register(phone: &Phone, id: &str, seconds: u32) -> String {
+pub(super) fn register(phone: &Phone, id: &str, seconds: u32, headers: &str) -> String {
     let Phone { who, local, .. } = phone;
     format!(
         "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
          From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: <sip:{who}@{DOMAIN}>\r\nCall-ID: {id}\r\nCSeq: 1 REGISTER\r\n\
-         Contact: <sip:{who}@{local}>;expires={seconds}\r\nUser-Agent: scripted phone\r\nContent-Length: 0\r\n\r\n"
+         Contact: <sip:{who}@{local}>;expires={seconds}\r\nUser-Agent: scripted phone\r\n{headers}Content-Length: 0\r\n\r\n"
     )
 }
 
@@ -31,19 +31,37 @@ pub(super) fn invite(phone: &Phone, peer: &str, id: &str, headers: &str) -> Stri
 /// ACK of a 2xx goes through the dialog (RFC 3261 section 13.2.2.4), of any other answer through the transaction (section 17.1.1.3).
 pub(super) fn ack(phone: &Phone, call: &Call, branch: &str) -> String {
     if call.status() < 300 {
-        return in_dialog(phone, call, "ACK", 1, branch);
+        return in_dialog(phone, call, "ACK", call.cseq, branch);
     }
     let Phone { who, local, .. } = phone;
-    let Call { id, peer, .. } = call;
+    let Call { id, peer, cseq, .. } = call;
     let to = call.answer.header(Header::To);
+    // The INVITE's own branch.
+    let branch = if *cseq == 1 { id.clone() } else { format!("{id}{}", super::digest::AGAIN) };
     format!(
-        "ACK sip:{peer}@{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
-         From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: {to}\r\nCall-ID: {id}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
+        "ACK sip:{peer}@{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: {to}\r\nCall-ID: {id}\r\nCSeq: {cseq} ACK\r\nContent-Length: 0\r\n\r\n"
     )
 }
 
 pub(super) fn bye(phone: &Phone, call: &Call, branch: &str) -> String {
-    in_dialog(phone, call, "BYE", 2, branch)
+    in_dialog(phone, call, "BYE", call.cseq + 1, branch)
+}
+
+/// BYE of the callee, through the route set that the INVITE brought (RFC 3261 section 12.1.1).
+pub(super) fn callee_bye(phone: &Phone, invite: Message<'_>, branch: &str) -> Result<String> {
+    let local = phone.local;
+    let contact = field(invite, Header::Contact)?;
+    let target = contact.split_once('<').and_then(|(_, c)| c.split_once('>')).map_or(contact.as_str(), |(uri, _)| uri);
+    let routes: String = invite.values(Header::RecordRoute).map(|r| format!("Route: {}\r\n", String::from_utf8_lossy(r))).collect();
+    Ok(format!(
+        "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n{routes}\
+         From: {};tag={}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+        field(invite, Header::To)?,
+        own_tag(phone, invite)?,
+        field(invite, Header::From)?,
+        field(invite, Header::CallId)?,
+    ))
 }
 
 fn in_dialog(phone: &Phone, call: &Call, method: &str, cseq: u32, branch: &str) -> String {

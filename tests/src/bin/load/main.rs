@@ -1,7 +1,7 @@
 //! `make bench`: edge, coordinator and Redis as processes of their own under sipp's load, with a raw UDP echo in the same run as the floor.
 //!
 //! Three loads of the same edge: REGISTER alone, offline INVITE alone, and both together for twenty seconds. The run fails when sipp
-//! misses a single answer or when `/metrics` does not add up with what sipp counted.
+//! misses a single answer or when `/metrics` does not add up with what sipp counted. `load short` is the same for a few seconds.
 
 mod cpu;
 mod echo;
@@ -18,12 +18,21 @@ use redial_tests::{Cluster, Policy, Sipp, ports};
 
 use cpu::{Clock, Process};
 
-/// Calls per second, as the acceptance of the product states them.
-const REGISTERS: u32 = 2000;
-const INVITES: u32 = 500;
-/// Length of the combined load, and of each load alone.
-const TOGETHER: u32 = 20;
-const ALONE: u32 = 10;
+/// How much, and for how long.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Per second.
+    registers: u32,
+    invites: u32,
+    /// Seconds of the combined load, and of each load alone.
+    together: u32,
+    alone: u32,
+}
+
+/// As the acceptance of the product states it.
+const FULL: Size = Size { registers: 2000, invites: 500, together: 20, alone: 10 };
+/// For an unoptimised build on a busy machine: only the counts matter.
+const SHORT: Size = Size { registers: 200, invites: 50, together: 3, alone: 1 };
 /// Phones that register again and again, and callers who miss somebody else each time.
 const PHONES: u32 = 20_000;
 const CALLERS: u32 = 500;
@@ -31,7 +40,9 @@ const CALLERS: u32 = 500;
 fn main() -> ExitCode {
     let outcome = match std::env::args().nth(1).as_deref() {
         Some("echo") => echo::serve(),
-        _ => bench(),
+        Some("short") => bench(SHORT),
+        Some(other) => Err(anyhow::anyhow!("{other}: expected nothing, or `short`")),
+        None => bench(FULL),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,6 +55,7 @@ fn main() -> ExitCode {
 
 /// What sipp is told for one load.
 struct Load {
+    size: Size,
     edge: SocketAddr,
     phones: SocketAddr,
     callers: SocketAddr,
@@ -54,11 +66,11 @@ struct Load {
 
 impl Load {
     fn registers(&self, seconds: u32) -> Sipp {
-        load("load_register", self.phones, self.edge, &self.users, REGISTERS, REGISTERS * seconds)
+        load("load_register", self.phones, self.edge, &self.users, self.size.registers, self.size.registers * seconds)
     }
 
     fn invites(&self, seconds: u32) -> Sipp {
-        load("load_invite", self.callers, self.edge, &self.calls, INVITES, INVITES * seconds)
+        load("load_invite", self.callers, self.edge, &self.calls, self.size.invites, self.size.invites * seconds)
     }
 }
 
@@ -85,7 +97,8 @@ fn pairs(tag: &str, count: u32) -> String {
     })
 }
 
-fn bench() -> Result<()> {
+fn bench(size: Size) -> Result<()> {
+    let Size { registers: register_rate, invites: invite_rate, .. } = size;
     let policy = Policy::default().set("maxPerCaller", 100_000).set("periodMin", "\"60s\"");
     let cluster = Cluster::start(1, 1, &policy)?;
     let (edge, coordinator) = (&cluster.edges[0], &cluster.coordinators[0]);
@@ -99,36 +112,36 @@ fn bench() -> Result<()> {
     let users = files.file("users.csv", &users)?;
     let callers = (0..CALLERS).fold("SEQUENTIAL\n".to_owned(), |text, n| text + &format!("caller{n}\n"));
     let callers = files.file("callers.csv", &callers)?;
-    let alone = files.file("alone.csv", &pairs("alone", INVITES * ALONE))?;
-    let together = files.file("together.csv", &pairs("together", INVITES * TOGETHER))?;
-    let mut plan = Load { edge: edge.sip, phones: ports::free()?, callers: ports::free()?, users, calls: alone };
+    let alone = files.file("alone.csv", &pairs("alone", size.invites * size.alone))?;
+    let together = files.file("together.csv", &pairs("together", size.invites * size.together))?;
+    let mut plan = Load { size, edge: edge.sip, phones: ports::free()?, callers: ports::free()?, users, calls: alone };
 
     println!("{CALLERS} callers register");
     let mut registered = load("load_register", plan.callers, plan.edge, &callers, CALLERS, CALLERS).run()?;
 
     let clock = Clock::start(&watched)?;
-    let counted = plan.registers(ALONE).run()?;
+    let counted = plan.registers(size.alone).run()?;
     clock.stop("REGISTER -> 200", counted.successful)?;
     registered = sum(registered, counted);
 
     let clock = Clock::start(&watched)?;
-    let mut missed = plan.invites(ALONE).run()?;
+    let mut missed = plan.invites(size.alone).run()?;
     clock.stop("offline INVITE -> 480, remembered", missed.successful)?;
 
     plan.calls = together;
     let clock = Clock::start(&watched)?;
-    let (registers, invites) = (plan.registers(TOGETHER).start()?, plan.invites(TOGETHER).start()?);
+    let (registers, invites) = (plan.registers(size.together).start()?, plan.invites(size.together).start()?);
     let (registers, invites) = (registers.wait()?, invites.wait()?);
     clock.stop(
-        &format!("{REGISTERS} REGISTER/s and {INVITES} offline INVITE/s for {TOGETHER} s"),
+        &format!("{register_rate} REGISTER/s and {invite_rate} offline INVITE/s for {} s", size.together),
         registers.successful + invites.successful,
     )?;
-    let lost = u64::from(REGISTERS * TOGETHER) - registers.successful + u64::from(INVITES * TOGETHER) - invites.successful;
+    let lost = u64::from((register_rate + invite_rate) * size.together) - registers.successful - invites.successful;
     ensure!(lost == 0, "{lost} calls were lost");
     registered = sum(registered, registers);
     missed = sum(missed, invites);
 
-    echo::measure(REGISTERS + INVITES, Duration::from_secs(5))?;
+    echo::measure(register_rate + invite_rate, Duration::from_secs(u64::from(size.alone.min(5))))?;
     agree(&cluster, registered, missed)
 }
 
