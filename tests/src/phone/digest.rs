@@ -27,6 +27,7 @@ pub(super) fn repeated(phone: &mut Phone, request: &str, answer: &Received) -> R
     let ha1 = Ha1::new(challenge.algorithm, &phone.who, &challenge.realm, &password);
     let cnonce = phone.make("cnonce");
     let header = Answer { user: &phone.who, ha1: &ha1, method: &method, uri: &uri, cnonce: &cnonce, nc: 1 }.header(&challenge);
-    let again = request.replacen(";rport", &format!("{AGAIN};rport"), 1).replacen("CSeq: 1 ", &format!("{answers}: {header}\r\nCSeq: 2 "), 1);
+    let again =
+        request.replacen(";rport", &format!("{AGAIN};rport"), 1).replacen("CSeq: 1 ", &format!("{answers}: {header}\r\nCSeq: 2 "), 1);
     Ok(Some(again))
 }
