@@ -57,6 +57,7 @@ impl From<&Watch> for v1::WatchRecord {
             attempts: w.attempts,
             parked: w.parked,
             caller_flow: w.caller_flow.as_str().into(),
+            caller_seen: w.caller_seen,
             state: match w.state {
                 State::Armed => None,
                 State::Claimed { rung, lease_until } => Some(Wire::Claimed(turn(rung, lease_until))),
@@ -90,6 +91,7 @@ impl v1::WatchRecord {
             attempts: self.attempts,
             parked: self.parked,
             caller_flow: Flow::new(self.caller_flow),
+            caller_seen: self.caller_seen,
         })
     }
 }

@@ -65,8 +65,8 @@ fn state() -> impl Strategy<Value = State> {
 
 fn watch() -> impl Strategy<Value = Watch> {
     let times = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    (pair(), state(), times, any::<u32>(), any::<bool>(), text()).prop_map(
-        |(pair, state, (fence, armed_at, deadline, not_before), attempts, parked, flow)| Watch {
+    (pair(), state(), times, any::<u32>(), any::<bool>(), (text(), any::<u64>())).prop_map(
+        |(pair, state, (fence, armed_at, deadline, not_before), attempts, parked, (flow, caller_seen))| Watch {
             pair,
             fence: Fence(fence),
             state,
@@ -76,6 +76,7 @@ fn watch() -> impl Strategy<Value = Watch> {
             attempts,
             parked,
             caller_flow: Flow::new(flow),
+            caller_seen,
         },
     )
 }

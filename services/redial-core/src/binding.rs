@@ -26,3 +26,15 @@ pub struct Binding {
     pub flow: Flow,
     pub user_agent: String,
 }
+
+/// A number that is another one after every REGISTER that changes or refreshes these bindings. 64-bit FNV-1a, because replicas of
+/// different builds compare it; the order does not matter.
+#[must_use]
+pub fn fingerprint(bindings: &[Binding]) -> u64 {
+    let of = |binding: &Binding| {
+        let words = [binding.expires_at.0.to_be_bytes(), u64::from(binding.cseq).to_be_bytes()];
+        let bytes = binding.id.0.bytes().chain(words.into_iter().flatten());
+        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    };
+    bindings.iter().map(of).fold(0, u64::wrapping_add)
+}

@@ -20,6 +20,9 @@ pub struct Watch {
     pub parked: bool,
     /// Flow of the INVITE that armed it: the phone to recall first when the caller has several.
     pub caller_flow: Flow,
+    /// [`crate::binding::fingerprint`] of the caller's bindings when its last recall was ordered; 0 when none was. A parked watch whose
+    /// caller has others by now has overlooked a REGISTER.
+    pub caller_seen: u64,
 }
 
 /// Where a watch stands. An ended watch has no record.

@@ -96,6 +96,10 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         match self.store.step(now, &step).await? {
             StepOutcome::Applied => {
                 self.remind(now, step.due, pair);
+                if step.next.parked {
+                    // Write first, look second: the caller may have registered since its last recall was ordered.
+                    self.schedule(now, Wake::Look(pair.clone()));
+                }
                 if step.turn == Turn::Release && watch.state != State::Armed {
                     self.schedule(now, Wake::Serve(pair.callee.clone()));
                 }

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::{StreamExt, stream};
+use redial_core::binding::fingerprint;
 use redial_core::machine::{Input, Situation};
 use redial_core::store::{StoreError, Turn};
 use redial_core::watch::State;
@@ -100,7 +101,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         if its_turn_may_be {
             return self.serve(now, &pair.callee, Some(&watch)).await;
         }
-        self.look_alone(now, &watch, false).await.map(drop)
+        if watch.parked { self.look_parked(now, &watch, false).await } else { self.look_alone(now, &watch, false).await.map(drop) }
     }
 
     /// The record's time ran out and the store dropped it; what is left of it goes too.
@@ -117,12 +118,17 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         let pairs = self.store.parked(caller).await?;
         let records = if pairs.is_empty() { Vec::new() } else { self.store.load(&pairs).await? };
         for watch in records.into_iter().flatten().filter(|w| w.parked) {
-            if let Outcome::TurnTaken { until } = self.look_alone(now, &watch, true).await? {
-                // As if the callee were offline: no recall now, but no longer parked.
-                let unpark = Situation { callee_online: false, caller_online: true, caller_returned: true };
-                self.apply(now, &watch.pair, None, Input::Look(unpark)).await?;
-                self.store.hasten(std::slice::from_ref(&watch.pair), until).await?;
-            }
+            self.look_parked(now, &watch, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_parked(&self, now: UnixMillis, watch: &Watch, caller_returned: bool) -> Result<(), StoreError> {
+        if let Outcome::TurnTaken { until } = self.look_alone(now, watch, caller_returned).await? {
+            // As if the callee were offline: no recall now, but no longer parked.
+            let unpark = Situation { callee_online: false, caller_online: true, caller_returned: true };
+            self.apply(now, &watch.pair, None, Input::Look(unpark)).await?;
+            self.store.hasten(std::slice::from_ref(&watch.pair), until).await?;
         }
         Ok(())
     }
@@ -135,6 +141,9 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         let mut bindings = self.store.bindings(now, &aors).await?;
         let caller = bindings.pop().unwrap_or_default();
         let callee = bindings.pop().unwrap_or_default();
+        // A REGISTER that came while the recall was under way found nothing parked; it is seen by what it left.
+        let returned_unseen = watch.parked && !caller.is_empty() && fingerprint(&caller) != watch.caller_seen;
+        let caller_returned = caller_returned || returned_unseen;
         let situation = Situation { callee_online: !callee.is_empty(), caller_online: !caller.is_empty(), caller_returned };
         self.look_at(now, policy, watch, situation, &caller).await
     }

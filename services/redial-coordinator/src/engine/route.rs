@@ -133,6 +133,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             attempts: 0,
             parked: false,
             caller_flow: route.flow,
+            caller_seen: 0,
         };
         Ok(Next::Arm { watch, period })
     }

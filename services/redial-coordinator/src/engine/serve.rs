@@ -1,5 +1,6 @@
 //! The callee is there: whose turn is it?
 
+use redial_core::binding::fingerprint;
 use redial_core::machine::{self, Input, Situation};
 use redial_core::policy::Fanout;
 use redial_core::store::StoreError;
@@ -103,8 +104,14 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         situation: Situation,
         caller: &[Binding],
     ) -> Result<Outcome, StoreError> {
-        let decision = machine::on(now, policy, watch, &Input::Look(situation));
-        let orders = matches!(&decision, machine::Decision::Step { order: Some(_), .. });
+        let mut decision = machine::on(now, policy, watch, &Input::Look(situation));
+        let orders = match &mut decision {
+            machine::Decision::Step { step, order: Some(_), .. } => {
+                step.next.caller_seen = fingerprint(caller);
+                true
+            }
+            _ => false,
+        };
         if orders && self.contacts(watch, caller).is_none() {
             self.store.postpone(&watch.pair, watch.fence, now).await?;
             return Ok(Outcome::Elsewhere);

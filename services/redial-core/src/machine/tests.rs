@@ -19,6 +19,7 @@ pub(super) fn watch(state: State) -> Watch {
         attempts: 0,
         parked: false,
         caller_flow: Flow::default(),
+        caller_seen: 0,
     }
 }
 

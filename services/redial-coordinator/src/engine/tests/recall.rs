@@ -92,6 +92,39 @@ async fn an_unreachable_caller_is_recalled_after_the_next_register() {
 }
 
 #[tokio::test]
+async fn a_caller_who_registers_while_the_recall_fails_is_recalled_again_at_once() {
+    let (mut b, order) = recalled(|_| ()).await;
+    // The REFER goes to where alice was; her phone has moved and registers before the edge gives up.
+    b.advance(5).await;
+    b.register("alice").await;
+    b.advance(10).await;
+    assert!(b.recalled().is_empty(), "the first order is still out");
+    b.report(&order, RecallResult::Unreachable).await;
+    let again = b.order();
+    // Unreachable once more, and no REGISTER since: now it waits for one.
+    b.report(&again, RecallResult::Unreachable).await;
+    b.advance(600).await;
+    b.sweep().await;
+    assert!(b.recalled().is_empty());
+    b.register("alice").await;
+    let last = b.order();
+    b.connect(&last).await;
+    assert_eq!((b.ended(Connected), b.all_ended()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_crash_between_the_failed_recall_and_the_next_does_not_lose_the_register_in_between() {
+    let (mut b, order) = recalled(|_| ()).await;
+    b.advance(5).await;
+    b.register("alice").await;
+    let failed = RecallReport { pair: order.pair.clone(), fence: order.fence, rung: order.rung, result: RecallResult::Unreachable };
+    assert_eq!(b.one(Event::RecallReport(failed)).await, Reply::Noted);
+    b.crash();
+    b.sweep().await;
+    assert_eq!(b.recalled(), ["alice"]);
+}
+
+#[tokio::test]
 async fn an_accepted_recall_without_a_call_goes_on_up_the_ladder() {
     let (mut b, order) = recalled(|_| ()).await;
     b.report(&order, RecallResult::Accepted).await;

@@ -36,7 +36,8 @@ fn arm(store: &RedisStore, callee: &Aor) -> Side {
     let pair = Pair { callee: callee.clone(), caller: Aor::new("alice@example.com") };
     let deadline = UnixMillis(NOW.0 + 3_600_000);
     let (fence, state, caller_flow) = (Fence(NOW.0), State::Armed, Flow::default());
-    let watch = Watch { pair, fence, state, armed_at: NOW, deadline, not_before: NOW, attempts: 0, parked: false, caller_flow };
+    let watch =
+        Watch { pair, fence, state, armed_at: NOW, deadline, not_before: NOW, attempts: 0, parked: false, caller_flow, caller_seen: 0 };
     let mut pipeline = redis::pipe();
     store.push_arm(&mut pipeline, NOW, &watch);
     side(&pipeline, "HGETALL")
