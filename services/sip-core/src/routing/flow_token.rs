@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::keyed;
 
-const LABEL: &[u8; 8] = b"flowtok1";
+const LABEL: &[u8; 8] = b"flowtok2";
+const PAD_LABEL: &[u8; 8] = b"flowpad2";
 /// RFC 5626 section 5.2 uses 80 bits; we take 96, which fills base64 groups evenly.
 const MAC: usize = 12;
 const HAS_WATCH: u8 = 1;
@@ -28,8 +29,9 @@ pub struct WatchedCall {
 
 /// Makes in-dialog requests routable without any state: both flows of the call, and which watch it belongs to (RFC 5626 section 5.2's idea).
 ///
-/// It is signed, so that nobody can make us send to an address of his choice, but not encrypted: each side can read the other's address from it, as
-/// it can from Contact. Any pod that shares the secret reads it.
+/// It is signed, so that nobody can make us send to an address of his choice. Each side can read the other's address from it, as it can from Contact;
+/// but not the watch, because the call may be anonymous (RFC 3323): that part is under a keyed pad that the signature chooses (the idea of SIV, RFC
+/// 5297: no nonce, and only equal tokens look equal). Any pod that shares the secret reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FlowToken {
     pub caller: FlowEnd,
@@ -66,6 +68,7 @@ impl FlowToken {
         }
         bytes[0] = flags;
         let mac = keyed::mac::<MAC>(secret, LABEL, &[&bytes]);
+        pad(secret, &mac, bytes.get_mut(open_length(flags)..).unwrap_or_default());
         bytes.extend_from_slice(&mac);
         keyed::base64url(&bytes)
     }
@@ -73,8 +76,10 @@ impl FlowToken {
     /// None: not signed with this secret.
     #[must_use]
     pub fn decode(secret: &[u8], user: &str) -> Option<Self> {
-        let bytes = keyed::from_base64url(user.as_bytes())?;
-        let (content, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
+        let mut bytes = keyed::from_base64url(user.as_bytes())?;
+        let length = bytes.len().checked_sub(MAC)?;
+        let (content, mac) = bytes.split_at_mut(length);
+        pad(secret, mac, content.get_mut(open_length(*content.first()?)..)?);
         if !keyed::same(mac, &keyed::mac::<MAC>(secret, LABEL, &[content])) {
             return None;
         }
@@ -90,6 +95,20 @@ impl FlowToken {
             Some(WatchedCall { caller: reader.text(length)?, callee: reader.text(reader.0.len())?, fence })
         };
         reader.0.is_empty().then_some(Self { caller, callee, watch })
+    }
+}
+
+/// How much of a token with these flags everybody may read: all but the watch.
+fn open_length(flags: u8) -> usize {
+    let end = |v6: u8| if flags & v6 == 0 { 1 + 2 + 4 } else { 1 + 2 + 16 + 4 };
+    1 + end(CALLER_V6) + end(CALLEE_V6)
+}
+
+/// Covers `bytes`, or uncovers them.
+fn pad(secret: &[u8], mac: &[u8], bytes: &mut [u8]) {
+    for (n, block) in bytes.chunks_mut(32).enumerate() {
+        let key = keyed::mac::<32>(secret, PAD_LABEL, &[&n.to_be_bytes(), mac]);
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
     }
 }
 
@@ -153,6 +172,15 @@ mod tests {
         let text = FlowToken { caller: end, callee: end, watch: None }.encode(SECRET);
         assert_eq!(text.len(), 36);
         assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{text}");
+    }
+
+    #[test]
+    fn neither_side_reads_from_it_who_called_whom() {
+        let end = FlowEnd { listener: 0, addr: ([192, 0, 2, 1], 5060).into() };
+        let watch = Some(WatchedCall { caller: "alice@example.com".to_owned(), callee: "bob@example.com".to_owned(), fence: 7 });
+        let text = FlowToken { caller: end, callee: end, watch }.encode(SECRET);
+        let bytes = keyed::from_base64url(text.as_bytes()).unwrap();
+        assert!(!bytes.windows(5).any(|part| part == b"alice" || part == b"examp"));
     }
 
     proptest! {

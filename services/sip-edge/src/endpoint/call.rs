@@ -24,6 +24,9 @@ impl Core {
         out: &mut Outbox,
     ) {
         let Some((caller, authenticated)) = self.sender(now, from, request, out) else { return };
+        if let Some(refusal) = not_for_a_phone(request.method(), caller.as_ref() == Some(&callee)) {
+            return self.respond_statelessly(from, request, refusal, out);
+        }
         if self.config.users.as_ref().is_some_and(|users| !users.load().contains(&callee)) {
             return self.respond_statelessly(from, request, reply::plain(404), out);
         }
@@ -153,5 +156,15 @@ impl Core {
             Routed::Offline(Offline::Granted { .. }) => self.tell(Event::Route(Route { period: RequestedPeriod::OptOut, ..route }), out),
             Routed::Offline(Offline::NotWatched(_)) => {}
         }
+    }
+}
+
+/// What a phone asks of the server under its AoR, and the server does not do: forwarded it would come back to the phone itself.
+fn not_for_a_phone(method: Method<'_>, to_itself: bool) -> Option<ResponseSpec<'static>> {
+    match method {
+        Method::Publish => Some(ResponseSpec { headers: super::local::ALLOW, ..reply::plain(405) }),
+        // Messages waiting, registrations, watchers (RFC 6665 section 4.2.1.1).
+        Method::Subscribe if to_itself => Some(ResponseSpec { headers: "Allow-Events: refer\r\n", ..reply::plain(489) }),
+        _ => None,
     }
 }

@@ -14,7 +14,7 @@ use super::table::Id;
 use super::{Now, Outbox, Peer, registrar, reply};
 
 /// What the server itself understands. Everything else it passes on.
-const ALLOW: &str = "Allow: OPTIONS, REGISTER, NOTIFY\r\n";
+pub(super) const ALLOW: &str = "Allow: OPTIONS, REGISTER, NOTIFY\r\n";
 const CAPABILITIES: &str = "Allow: OPTIONS, REGISTER, NOTIFY\r\nAccept: message/sipfrag\r\nSupported: path\r\n";
 /// Option tags that a REGISTER may require.
 const SUPPORTED: [&str; 1] = ["path"];

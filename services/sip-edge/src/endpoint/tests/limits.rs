@@ -46,6 +46,18 @@ fn requests_for_the_server_itself_are_answered_by_it() {
     assert_eq!((code, sent.header("Unsupported")), (420, Some("a, b")));
 }
 
+/// Phones ask for their messages waiting and publish their presence unless they are told not to.
+#[test]
+fn what_a_phone_asks_of_the_server_does_not_come_back_to_it() {
+    let mut driver = Driver::new(config());
+    let (code, sent) = answer(&mut driver, &request("PUBLISH", "sip:alice@example.com", "1", "Event: presence\r\n"));
+    assert_eq!((code, sent.header("Allow").is_some()), (405, true));
+    let (code, sent) = answer(&mut driver, &request("SUBSCRIBE", "sip:alice@example.com", "2", "Event: message-summary\r\n"));
+    assert_eq!((code, sent.header("Allow-Events")), (489, Some("refer")));
+    assert!(driver.receive(ALICE, &request("SUBSCRIBE", "sip:bob@example.com", "3", "Event: dialog\r\n")).is_empty());
+    assert_eq!(driver.requests.len(), 1);
+}
+
 #[test]
 fn the_same_stateless_answer_has_the_same_tag() {
     let mut driver = Driver::new(config());
