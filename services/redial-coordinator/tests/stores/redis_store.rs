@@ -160,3 +160,58 @@ async fn an_unreadable_record_is_absent_and_spares_its_neighbours() {
     assert_eq!(found, Ok(vec![None, Some(watches[1].clone())]));
     assert_eq!(registered(&redis.store, fetch("bob")).await.bindings.len(), 1);
 }
+
+#[tokio::test]
+async fn a_watch_whose_arming_was_cut_off_is_whole_again_after_its_next_step() {
+    let redis = Redis::start();
+    let first = watch(pair("bob", "alice"), NOW);
+    armed(&redis.store, &first).await;
+    for key in redis.keys("*") {
+        if !key.starts_with("redial:watch:") {
+            redis.command(&["DEL", &key]);
+        }
+    }
+    assert!(!registered(&redis.store, fetch("bob")).await.waited_for);
+    let renewed = conformance::step(&first, first.state, redial_core::store::Turn::Release);
+    conformance::applied(&redis.store, &renewed).await;
+    assert!(registered(&redis.store, put("bob", "a", 1)).await.waited_for, "granted, so the callee must find it");
+    assert_eq!(redis.store.queue(&first.pair.callee, 9).await, Ok(vec![first.pair.caller.clone()]));
+    assert_eq!(redis.store.end(NOW, &first.pair, Some(renewed.next.fence), redial_core::store::Turn::Release).await, Ok(true));
+    assert_eq!(redis.traces(NOW).await, 0);
+}
+
+#[tokio::test]
+async fn p1_a_redis_that_is_full_or_may_not_be_written_arms_and_registers_nothing() {
+    let redis = Redis::start();
+    let forbid: [(&[&str], &[&str]); 2] = [
+        (&["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"]),
+        (&["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"]),
+    ];
+    for (forbid, allow) in forbid {
+        redis.command(forbid);
+        let armed = redis.store.arm(NOW, &[watch(pair("bob", "alice"), NOW)]).await;
+        assert!(matches!(armed, Err(StoreError::Unavailable(_))), "{forbid:?} {armed:?}");
+        let bound = redis.store.register(NOW, &[put("bob", "a", 1)]).await;
+        assert!(matches!(bound, Err(StoreError::Unavailable(_))), "{forbid:?} {bound:?}");
+        redis.command(allow);
+        eventually("a binding", async || redis.store.register(NOW, &[put("bob", "a", 1)]).await).await;
+        redis.command(&["FLUSHALL"]);
+    }
+}
+
+#[tokio::test]
+async fn p6_a_primary_that_was_demoted_is_left() {
+    let redis = Redis::start();
+    assert_eq!(redis.store.ping().await, Ok(()));
+    let client = || {
+        let list: String = redis::from_redis_value(redis.command(&["CLIENT", "LIST"])).expect("list");
+        let of_store = |line: &&str| line.contains(" cmd=ping") || !line.contains("cmd=client");
+        list.lines().find(of_store).and_then(|line| line.split(' ').next().map(str::to_owned)).unwrap_or_default()
+    };
+    let before = client();
+    redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    assert!(redis.store.register(NOW, &[put("bob", "a", 1)]).await.is_err());
+    redis.command(&["REPLICAOF", "NO", "ONE"]);
+    eventually("a binding", async || redis.store.register(NOW, &[put("bob", "a", 1)]).await).await;
+    assert_ne!(client(), before, "a new connection, to whom the name means now");
+}

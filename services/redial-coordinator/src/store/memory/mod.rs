@@ -106,6 +106,8 @@ impl MemoryStore {
         } else {
             callers.mine.get(&pair.caller).map_or(0, |m| u32::try_from(m.len()).unwrap_or(u32::MAX))
         };
+        drop(callers);
+        self.forget_if_ended(pair);
         ArmOutcome {
             stored: armed.stored,
             expired_before: armed.expired_before,
@@ -133,8 +135,19 @@ impl MemoryStore {
             }
         } else {
             callers.unpark(pair);
+            drop(callers);
         }
+        self.forget_if_ended(pair);
         outcome
+    }
+
+    /// Who ended the watch between a change of it and the note in the caller's shard has cleaned up before the note was made.
+    fn forget_if_ended(&self, pair: &Pair) {
+        if !self.of(&pair.callee).watches.contains_key(pair) {
+            let mut callers = self.of(&pair.caller);
+            callers.unpark(pair);
+            callers.forget_mine(pair);
+        }
     }
 }
 

@@ -137,3 +137,27 @@ async fn looking_first_would_be_found_out() {
     let (blind, _) = blind_orders(&store, hasty).await;
     assert!(blind > 0);
 }
+
+#[tokio::test]
+async fn what_is_noted_for_a_watch_that_has_just_ended_is_taken_back() {
+    let server = redis_server::RedisServer::start();
+    let store = RedisStore::open(&server.url()).unwrap();
+    let pair = Pair { callee: Aor::new("bob@example.com"), caller: Aor::new("alice@example.com") };
+    let ended = Watch {
+        pair,
+        fence: Fence(NOW.0),
+        state: State::Armed,
+        armed_at: NOW,
+        deadline: UnixMillis(NOW.0 + 3_600_000),
+        not_before: NOW,
+        attempts: 0,
+        parked: true,
+        caller_flow: Flow::default(),
+        caller_seen: 0,
+    };
+    store.stepped(NOW, &ended).await.unwrap();
+    store.stepped(NOW, &Watch { parked: false, ..ended }).await.unwrap();
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("DBSIZE");
+    assert_eq!(store.run(&pipeline).await.unwrap(), [Value::Int(0)]);
+}

@@ -74,7 +74,17 @@ impl RedisStore {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
-        pipeline.query_async(&mut self.connection.clone()).await.map_err(unavailable)
+        let mut connection = self.connection.clone();
+        match pipeline.query_async(&mut connection).await {
+            Ok(replies) => Ok(replies),
+            Err(error) => {
+                if is_read_only(&error) {
+                    // A primary that was demoted keeps its connections, so the name would never be looked up again: hang up.
+                    let _ = redis::cmd("QUIT").query_async::<Value>(&mut connection).await;
+                }
+                Err(unavailable(error))
+            }
+        }
     }
 
     /// Place in a queue for a watch that was armed at `armed_at`: its time in microseconds, always later than the one before, so that
@@ -154,6 +164,10 @@ impl WatchStore for RedisStore {
 /// Time to live in milliseconds from `now`; Redis takes no less than 1.
 fn ttl(now: UnixMillis, until: UnixMillis) -> u64 {
     until.0.saturating_sub(now.0).max(1)
+}
+
+fn is_read_only(error: &RedisError) -> bool {
+    error.clone().into_server_errors().is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "READONLY"))
 }
 
 fn unavailable(error: RedisError) -> StoreError {

@@ -32,6 +32,7 @@ impl RedisStore {
         call.key(keys::wait(&pair.callee)).key(keys::due(pair.callee.shard())).key(keys::turn(&pair.callee));
         call.arg(&codec::fence(step.expect)[..]).arg(codec::encode_watch(&step.next)).arg(ttl(now, step.next.deadline));
         call.arg(step.due.0).arg(keys::member(pair)).arg(pair.caller.as_str()).arg(turn).arg(turn_ttl);
+        call.arg(step.next.armed_at.0.saturating_mul(1000));
         match call.invoke_async::<i64>(&mut self.connection.clone()).await.map_err(unavailable)? {
             1 => self.stepped(now, &step.next).await.map(|()| StepOutcome::Applied),
             0 => Ok(StepOutcome::Stale),
@@ -40,7 +41,7 @@ impl RedisStore {
     }
 
     /// What the caller's shard knows of the watch follows the record. Lost with a crash, it is put right by the next step.
-    async fn stepped(&self, now: UnixMillis, watch: &Watch) -> Result<(), StoreError> {
+    pub(super) async fn stepped(&self, now: UnixMillis, watch: &Watch) -> Result<(), StoreError> {
         let pair = &watch.pair;
         let (mine, parked) = (keys::mine(&pair.caller), keys::parked(&pair.caller));
         let (callee, px) = (pair.callee.as_str(), ttl(now, watch.deadline));
@@ -48,15 +49,23 @@ impl RedisStore {
         pipeline.cmd("ZADD").arg(&mine).arg(watch.deadline.0).arg(callee).ignore();
         pipeline.cmd("PEXPIRE").arg(&mine).arg(px).arg("NX").ignore();
         pipeline.cmd("PEXPIRE").arg(&mine).arg(px).arg("GT").ignore();
-        if !watch.parked {
+        if watch.parked {
+            pipeline.cmd("SADD").arg(&parked).arg(callee).ignore();
+            pipeline.cmd("PEXPIRE").arg(&parked).arg(px).arg("NX").ignore();
+            pipeline.cmd("PEXPIRE").arg(&parked).arg(px).arg("GT").ignore();
+        } else {
             pipeline.cmd("SREM").arg(&parked).arg(callee).ignore();
-            return self.run(&pipeline).await.map(drop);
         }
-        pipeline.cmd("SADD").arg(&parked).arg(callee).ignore();
-        pipeline.cmd("PEXPIRE").arg(&parked).arg(px).arg("NX").ignore();
-        pipeline.cmd("PEXPIRE").arg(&parked).arg(px).arg("GT").ignore();
-        pipeline.cmd("HGETALL").arg(keys::bind(&pair.caller));
-        let caller_back = !Replies::new(self.run(&pipeline).await?).live(now)?.is_empty();
+        pipeline.cmd("EXISTS").arg(keys::watch(pair));
+        if watch.parked {
+            pipeline.cmd("HGETALL").arg(keys::bind(&pair.caller));
+        }
+        let mut replies = Replies::new(self.run(&pipeline).await?);
+        if replies.int()? == 0 {
+            // Ended meanwhile, and who ended it may have cleaned up before this was written.
+            return self.forget(pair).await;
+        }
+        let caller_back = watch.parked && !replies.live(now)?.is_empty();
         // Write first, look second: the caller may have registered before it could see that it is parked.
         if caller_back { self.hasten_all(std::slice::from_ref(pair), now).await } else { Ok(()) }
     }
@@ -74,15 +83,20 @@ impl RedisStore {
         call.arg(turn).arg(turn_ttl);
         let first = call.invoke_async::<i64>(&mut self.connection.clone()).await.map_err(unavailable)? == 1;
         if first {
-            let mut pipeline = redis::pipe();
-            pipeline.cmd("ZREM").arg(keys::mine(&pair.caller)).arg(pair.callee.as_str()).ignore();
-            pipeline.cmd("SREM").arg(keys::parked(&pair.caller)).arg(pair.callee.as_str()).ignore();
             // The watch has ended whatever becomes of this: both entries expire with their keys.
-            if let Err(error) = self.run(&pipeline).await {
+            if let Err(error) = self.forget(pair).await {
                 tracing::debug!(%error, "entries of an ended watch stay until they expire");
             }
         }
         Ok(first)
+    }
+
+    /// Takes the pair out of the caller's shard.
+    async fn forget(&self, pair: &Pair) -> Result<(), StoreError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ZREM").arg(keys::mine(&pair.caller)).arg(pair.callee.as_str()).ignore();
+        pipeline.cmd("SREM").arg(keys::parked(&pair.caller)).arg(pair.callee.as_str()).ignore();
+        self.run(&pipeline).await.map(drop)
     }
 
     pub(super) async fn postpone_one(&self, pair: &Pair, expect: Fence, due: UnixMillis) -> Result<bool, StoreError> {

@@ -1,6 +1,8 @@
 //! Reading what Redis answers. A record that cannot be read is reported and treated as absent: one bad record must not take its
 //! neighbours in the batch along, and its TTL removes it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use redial_core::store::StoreError;
 use redial_core::{Binding, Pair, UnixMillis, Watch};
 use redis::Value;
@@ -93,7 +95,16 @@ pub(super) fn bindings(fields: &[Field]) -> Vec<Binding> {
 }
 
 fn readable<T>(decoded: Result<T, StoreError>) -> Option<T> {
-    decoded.map_err(|error| tracing::warn!(%error, "stored record is ignored")).ok()
+    decoded.map_err(|error| say(&error)).ok()
+}
+
+/// The 1st, 2nd, 4th, 8th... time: a record that cannot be read is met by every sweep until its TTL removes it.
+fn say(error: &StoreError) {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    let seen = SEEN.fetch_add(1, Ordering::Relaxed) + 1;
+    if seen.is_power_of_two() {
+        tracing::warn!(%error, seen, "stored record is ignored");
+    }
 }
 
 fn unexpected(what: &str) -> StoreError {

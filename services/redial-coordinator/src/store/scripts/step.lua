@@ -1,6 +1,6 @@
 -- Replaces a watch's record if its fence is still the expected one.
 -- KEYS: watch, wait, due, turn
--- ARGV: fence (8 bytes), record, ttl ms, due, member, caller, turn ('leave' | 'take' | 'keep' | 'release'), turn ttl ms
+-- ARGV: fence (8 bytes), record, ttl ms, due, member, caller, turn ('leave' | 'take' | 'keep' | 'release'), turn ttl ms, arrival
 -- Returns 1 applied, 0 stale, or -n: somebody else has the turn for n ms more.
 local record = redis.call('GET', KEYS[1])
 if not record or string.sub(record, 1, 8) ~= ARGV[1] then
@@ -21,6 +21,9 @@ if turn ~= 'leave' then
   end
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+-- It is there already, unless the arming was cut off in the middle.
+redis.call('ZADD', KEYS[2], 'NX', ARGV[9], ARGV[6])
+redis.call('PEXPIRE', KEYS[2], ARGV[3], 'NX')
 redis.call('PEXPIRE', KEYS[2], ARGV[3], 'GT')
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[5])
 return 1
