@@ -63,3 +63,46 @@ fn sigterm_ends_every_process_with_success() -> Result<()> {
     }
     Ok(())
 }
+
+/// A call that was set up through one edge and one coordinator outlives both: its in-dialog requests pass by the other edge, in both
+/// directions, and the processes that were told to go end with success.
+#[test]
+fn a_call_outlives_the_edge_and_the_coordinator_that_set_it_up() -> Result<()> {
+    let mut cluster = Cluster::start_with(2, 2, &Policy::default(), &["--grace", "1s"])?;
+    let (here, there) = (cluster.edges[0].sip, cluster.edges[1].sip);
+    for hangs_up in ["caller", "callee"] {
+        let mut alice = Phone::registered("alice", here)?;
+        let mut bob = Phone::registered("bob", here)?;
+        let callee = std::thread::spawn(move || -> Result<_> {
+            let invite = bob.expect("INVITE")?;
+            bob.pick_up(&invite)?;
+            Ok((bob, invite))
+        });
+        let call = alice.invite("bob", "")?;
+        ensure!(call.status() == 200);
+        let Ok(called) = callee.join() else { anyhow::bail!("bob's phone failed") };
+        let (mut bob, invite) = called?;
+        for process in [&mut cluster.edges[0].service.process, &mut cluster.coordinators[0].service.process] {
+            process.terminate()?;
+            let status = process.wait(PATIENCE)?;
+            ensure!(status.success(), "{status}");
+        }
+        // Where DNS or a load balancer finds another edge, the phones find it, too.
+        alice.turn_to(there);
+        bob.turn_to(there);
+        let (mut leaves, mut stays) = if hangs_up == "caller" { (alice, bob) } else { (bob, alice) };
+        let stays = std::thread::spawn(move || -> Result<()> {
+            let bye = stays.expect("BYE")?;
+            stays.answer(&bye, 200, "")
+        });
+        if hangs_up == "caller" {
+            leaves.hang_up(&call)?
+        } else {
+            leaves.end(&invite)?
+        }
+        ensure!(stays.join().is_ok_and(|ended| ended.is_ok()), "the BYE of the {hangs_up}");
+        cluster.edges[0].service.restart()?;
+        cluster.coordinators[0].service.restart()?;
+    }
+    Ok(())
+}

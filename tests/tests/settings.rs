@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use redial_tests::metrics::http_get;
 use redial_tests::process::{Process, Scratch, workspace_binary};
 use redial_tests::wait::PATIENCE;
+use redial_tests::{Redis, ports, until};
 
 /// EX_USAGE of sysexits.h.
 const USAGE: i32 = 64;
@@ -66,20 +68,112 @@ fn a_bad_policy_file_is_refused_with_every_key() -> Result<()> {
     Ok(())
 }
 
+/// Every setting of a binary, with its variable and what it is for.
 #[test]
-fn help_names_every_setting() -> Result<()> {
-    let edge = run(&workspace_binary("sip-edge")?, &["--help"])?;
-    let coordinator = run(&workspace_binary("redial-coordinator")?, &["--help"])?;
-    let standalone = run(&workspace_binary("redial")?, &["standalone", "--help"])?;
-    for (output, flags) in [
-        (edge, &["--listen", "--domain", "--coordinator", "--admin", "--users", "--open", "--secret-file"][..]),
-        (coordinator, &["--listen", "--redis", "--policy", "--admin", "--sweep-interval"][..]),
-        (standalone, &["--listen", "--domain", "--policy", "--admin", "--settle", "--users", "--redis", "--open"][..]),
-    ] {
+fn help_names_every_setting_with_its_variable() -> Result<()> {
+    const SIP: &[&str] = &[
+        "listen",
+        "advertise",
+        "domain",
+        "users",
+        "open",
+        "workers",
+        "edge-id",
+        "secret-file",
+        "register-min",
+        "register-max",
+        "register-default",
+        "coordinator-timeout",
+        "batch-linger",
+        "max-requests",
+        "max-transactions",
+        "max-known",
+        "timer-c",
+    ];
+    const ALL: &[&str] = &["admin", "grace", "log", "log-format", "config"];
+    let standalone = [SIP, ALL, &["redis", "policy", "settle", "control", "sweep-interval"]].concat();
+    let edge = [SIP, ALL, &["coordinator"]].concat();
+    let coordinator = [ALL, &["listen", "redis", "policy", "sweep-interval", "replica-name"]].concat();
+    for (binary, command, settings) in
+        [("sip-edge", None, edge), ("redial-coordinator", None, coordinator), ("redial", Some("standalone"), standalone)]
+    {
+        let output = run(&workspace_binary(binary)?, &command.into_iter().chain(["--help"]).collect::<Vec<_>>())?;
         ensure!(output.status.success());
         let text = String::from_utf8(output.stdout)?;
-        let missing: Vec<_> = flags.iter().filter(|flag| !text.contains(**flag)).collect();
-        ensure!(missing.is_empty(), "{missing:?} not in:\n{text}");
+        let lines: Vec<_> = text.lines().map(str::trim).filter(|line| line.starts_with("--")).collect();
+        for name in &settings {
+            let flag = format!("--{name} ");
+            let line = lines.iter().find(|line| line.starts_with(&flag)).with_context(|| format!("no {flag} in:\n{text}"))?;
+            let variable = format!("[env: REDIAL_{}]", name.to_uppercase().replace('-', "_"));
+            ensure!(line.contains(&variable), "{binary}: {line}");
+        }
+        ensure!(lines.len() == settings.len(), "{binary} has a setting that this test does not know:\n{text}");
     }
+    Ok(())
+}
+
+/// The same key in three places; where the admin server answers, there the process took its address from.
+#[test]
+fn a_flag_beats_the_environment_beats_the_file() -> Result<()> {
+    let redis = Redis::start()?;
+    let places = [ports::free()?, ports::free()?, ports::free()?];
+    let [file, environment, flag] = places.map(|addr| addr.to_string());
+    for (binary, command) in [("redial", Some("standalone")), ("sip-edge", None), ("redial-coordinator", None)] {
+        let scratch = Scratch::new("order")?;
+        let mut text = format!("admin = \"{file}\"\nlog = \"warn\"\n");
+        text += &match binary {
+            "redial" => format!("listen = [\"udp:{}\"]\ndomain = \"example.com\"\ncontrol = \"{}\"\n", ports::free()?, ports::free()?),
+            "sip-edge" => format!("listen = \"udp:{}\"\ndomain = [\"example.com\"]\n", ports::free()?),
+            _ => format!("listen = \"{}\"\nredis = \"{}\"\n", ports::free()?, redis.url()),
+        };
+        let config = scratch.file("settings.toml", &text)?;
+        for count in 1..=places.len() {
+            let variables: &[(&str, &str)] = if count >= 2 { &[("REDIAL_ADMIN", &environment)] } else { &[] };
+            let flags: &[&str] = if count >= 3 { &["--admin", &flag] } else { &[] };
+            let args: Vec<&str> = command.into_iter().chain(["--config", &config]).chain(flags.iter().copied()).collect();
+            let mut process = Process::spawn_in(
+                variables,
+                &workspace_binary(binary)?,
+                &args,
+                scratch.path(),
+                scratch.path().join(format!("log{count}")),
+            )?;
+            let answering = until("the admin server", PATIENCE, || {
+                process.ensure_alive()?;
+                Ok(places.iter().position(|addr| http_get(*addr, "/live").is_ok()))
+            })?;
+            ensure!(answering == count - 1, "{binary} with {count} sources took number {answering}");
+            process.kill()?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bad_key_in_the_file_is_refused_by_every_binary() -> Result<()> {
+    let scratch = Scratch::new("bad-file")?;
+    let file = scratch.file("settings.toml", "admin = \"nowhere\"\ngrace = \"soon\"\nlisen = \"udp:127.0.0.1:5060\"\n")?;
+    for (binary, command) in [("redial", Some("standalone")), ("sip-edge", None), ("redial-coordinator", None)] {
+        let args: Vec<&str> = command.into_iter().chain(["--config", &file]).collect();
+        let said = refused(binary, &args)?;
+        for key in ["admin:", "grace:", "lisen:"] {
+            ensure!(said.lines().filter(|line| line.starts_with(key)).count() == 1, "{binary}, {key}\n{said}");
+        }
+    }
+    Ok(())
+}
+
+/// An address that is taken is no usage error, and no success.
+#[test]
+fn an_address_that_is_taken_fails_the_start() -> Result<()> {
+    let taken = ports::free()?;
+    let _holder = std::net::UdpSocket::bind(taken)?;
+    let scratch = Scratch::new("taken")?;
+    let (listen, admin, control) = (format!("udp:{taken}"), ports::free()?.to_string(), ports::free()?.to_string());
+    let args = ["standalone", "--listen", &listen, "--domain", "example.com", "--admin", &admin, "--control", &control];
+    let mut process = Process::spawn(&workspace_binary("redial")?, args, scratch.path(), scratch.path().join("log"))?;
+    let status = process.wait(PATIENCE)?;
+    ensure!(status.code() == Some(69), "{status}");
+    ensure!(process.log().contains(&taken.to_string()), "{}", process.log());
     Ok(())
 }
