@@ -127,9 +127,27 @@ impl Process {
     /// # Errors
     /// When the process has ended already.
     pub fn terminate(&mut self) -> Result<()> {
+        self.signal("-TERM")
+    }
+
+    /// SIGSTOP: the process does nothing until it is resumed, while its sockets stay open.
+    /// # Errors
+    /// When the process has ended already.
+    pub fn pause(&mut self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// SIGCONT.
+    /// # Errors
+    /// When the process has ended already.
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&mut self, signal: &str) -> Result<()> {
         self.ensure_alive()?;
-        let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
-        ensure!(status.success(), "kill -TERM {}", self.id());
+        let status = Command::new("kill").args([signal, &self.id().to_string()]).status()?;
+        ensure!(status.success(), "kill {signal} {}", self.id());
         Ok(())
     }
 

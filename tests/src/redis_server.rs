@@ -75,6 +75,20 @@ impl Redis {
         self.process.kill()
     }
 
+    /// SIGSTOP: Redis takes connections and commands and answers nothing.
+    /// # Errors
+    /// When the process has ended already.
+    pub fn pause(&mut self) -> Result<()> {
+        self.process.pause()
+    }
+
+    /// SIGCONT.
+    /// # Errors
+    /// When the process has ended already.
+    pub fn resume(&mut self) -> Result<()> {
+        self.process.resume()
+    }
+
     /// Starts again at the same address with the same data.
     /// # Errors
     /// As [`Redis::start`].

@@ -35,6 +35,23 @@ fn p1_what_was_acknowledged_survives_a_crash_of_everything_but_redis() -> Result
     Ok(())
 }
 
+/// P1: while Redis takes commands but acknowledges none, nothing is acknowledged to a phone either.
+#[test]
+fn p1_nothing_is_granted_that_redis_has_not_acknowledged() -> Result<()> {
+    let mut cluster = Cluster::start(1, 1, &Policy::default())?;
+    let edge = cluster.edges[0].sip;
+    let mut alice = Phone::registered("alice", edge)?;
+    let mut bob = Phone::new("bob", edge)?;
+    cluster.redis.pause()?;
+    let status = bob.try_register(600)?.status();
+    ensure!(status == 503, "a binding that nobody stored was answered {status}");
+    let missed = alice.invite("carol", "")?;
+    ensure!(missed.status() == 480 && !missed.is_remembered(), "a watch that nobody stored was granted: {}", missed.status());
+    cluster.redis.resume()?;
+    until("a watch to be granted again", PATIENCE, || Ok(alice.invite("carol", "")?.is_remembered().then_some(())))?;
+    until("a registration to be taken again", PATIENCE, || Ok((bob.try_register(600)?.status() == 200).then_some(())))
+}
+
 /// P2: every watch ends exactly once, and no key is left.
 #[test]
 fn p2_every_watch_ends_once_and_leaves_no_key() -> Result<()> {

@@ -103,9 +103,11 @@ impl<S: WatchStore, G: EdgeGateway> Lane<S, G> {
         if requests.is_empty() {
             return;
         }
-        let replies = self.engine.handle(clock::unix(), requests).await;
-        self.metrics.batch(clock::instant().saturating_duration_since(at));
-        self.reply(replies);
+        let send = |replies| {
+            self.metrics.batch(clock::instant().saturating_duration_since(at));
+            self.reply(replies);
+        };
+        self.engine.handle_then(clock::unix(), requests, send).await;
     }
 
     fn reply(&self, replies: Vec<(u64, Reply)>) {

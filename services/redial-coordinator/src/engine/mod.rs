@@ -70,12 +70,14 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         self.watches.load(Ordering::Relaxed)
     }
 
-    /// Handles a batch; every request gets exactly one reply. Requests that touch the same AoR take effect in their order.
-    pub async fn handle(&self, now: UnixMillis, batch: Vec<Request>) -> Vec<(u64, Reply)> {
+    /// Handles a batch; every request gets exactly one reply. Requests that touch the same AoR take effect in their order. The replies are
+    /// handed to `send` before anything is set off that a REGISTER brings about (P5).
+    pub async fn handle_then(&self, now: UnixMillis, batch: Vec<Request>, send: impl FnOnce(Vec<(u64, Reply)>)) {
         let mut replies = Vec::with_capacity(batch.len());
+        let mut back = Vec::new();
         for wave in wave::split(batch) {
             let (registered, routed, located, noted) = join4(
-                self.register(now, wave.registers),
+                self.register(now, wave.registers, &mut back),
                 self.route(now, wave.routes),
                 self.locate(now, wave.locates),
                 self.report(now, wave.reports),
@@ -86,7 +88,10 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             replies.extend(located);
             replies.extend(noted);
         }
-        replies
+        send(replies);
+        for wake in back {
+            self.schedule(now, wake);
+        }
     }
 
     /// Does what a wake-up asks for. What fails because of the store is either still in the due index, so that the sweep comes back to

@@ -15,7 +15,8 @@ use crate::timers::Wake;
 const HEADS: usize = 4;
 
 impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
-    pub(super) async fn register(&self, now: UnixMillis, lot: Lot<Register>) -> Vec<(u64, Reply)> {
+    /// `back` gets what is to be done after the replies.
+    pub(super) async fn register(&self, now: UnixMillis, lot: Lot<Register>, back: &mut Vec<Wake>) -> Vec<(u64, Reply)> {
         if lot.is_empty() {
             return Vec::new();
         }
@@ -31,10 +32,10 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             }
             let live = !outcome.bindings.is_empty();
             if live && outcome.waited_for {
-                self.schedule(now, Wake::CalleeBack(register.aor.clone()));
+                back.push(Wake::CalleeBack(register.aor.clone()));
             }
             if live && outcome.parked {
-                self.schedule(now, Wake::CallerBack(register.aor));
+                back.push(Wake::CallerBack(register.aor));
             }
             replies.push((id, Reply::Registered(Registered::Bindings(outcome.bindings))));
         }

@@ -115,7 +115,8 @@ impl Bench {
         };
         let batch: Vec<Request> = events.into_iter().map(request).collect();
         let asked = batch.len();
-        let mut replies = self.engine.handle(self.now, batch).await;
+        let mut replies = Vec::new();
+        self.engine.handle_then(self.now, batch, |all| replies = all).await;
         replies.sort_by_key(|(id, _)| *id);
         let ids: Vec<u64> = replies.iter().map(|(id, _)| *id).collect();
         assert_eq!(ids, (first + 1..=first + asked as u64).collect::<Vec<_>>(), "one reply for each request");

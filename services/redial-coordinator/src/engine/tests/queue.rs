@@ -157,3 +157,22 @@ async fn what_becomes_due_out_of_turn_does_not_stay_due() {
     let due = b.engine.sweep(b.now).await.unwrap().due;
     assert_eq!(due, 0, "carol is looked at again when alice's turn is over");
 }
+
+#[tokio::test]
+async fn p5_nothing_is_set_off_before_the_replies_are_handed_over() {
+    let mut b = Bench::new(|p| p.settle = Duration::ZERO);
+    waiting(&mut b, &["alice"]).await;
+    // The end of the watch is all that is waited for.
+    let deadline = b.timers.next();
+    let request = Request { id: u64::MAX, timeout: Duration::from_secs(3), event: b.registration("bob") };
+    let mut handed_over = 0;
+    b.engine
+        .handle_then(b.now, vec![request], |replies| {
+            handed_over = replies.len();
+            assert_eq!(b.timers.next(), deadline, "the recall could overtake the 200");
+        })
+        .await;
+    assert_eq!((handed_over, b.timers.next()), (1, Some(b.now)));
+    b.advance(0).await;
+    assert_eq!(b.order().pair.caller.user(), "alice");
+}
