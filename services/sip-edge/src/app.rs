@@ -53,6 +53,8 @@ pub struct Config {
     pub edge: EdgeId,
     pub coordinators: Vec<Coordinator>,
     pub rules: BatchRules,
+    /// Under load a worker wakes at most this often.
+    pub receive_linger: Duration,
     pub max_requests: usize,
     pub register_min: Duration,
     pub register_max: Duration,
@@ -158,6 +160,7 @@ impl Config {
             handovers,
             others: others.clone(),
             counters: Arc::clone(&counters),
+            receive_linger: self.receive_linger,
             idle: Arc::clone(&idle),
             drain: drain.clone(),
             stop: stop.clone(),

@@ -10,6 +10,7 @@ pub mod endpoint;
 mod export;
 pub mod link;
 pub mod metrics;
+mod pace;
 mod secret;
 pub mod settings;
 pub mod transport;

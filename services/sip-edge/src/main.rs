@@ -8,6 +8,10 @@ use redial_runtime::settings::{self, Stop};
 use redial_runtime::{shutdown, telemetry};
 use sip_edge::settings::EdgeSettings;
 
+/// Messages are allocated by one thread and freed by another all the time, at which the C library's allocator is slow.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// EX_UNAVAILABLE and EX_SOFTWARE of sysexits.h.
 const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_SOFTWARE: u8 = 70;

@@ -1,7 +1,7 @@
 //! One loop per core. It owns one endpoint and one socket per listener; nothing in it is shared but counters.
 //!
 //! A turn: wait until anything is ready, read both clocks once, feed the endpoint what came (each source bounded, so none starves the
-//! others), then carry out its outbox.
+//! others), then carry out its outbox. Under load, turns keep a distance ([`Pace`]).
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -22,7 +22,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::counters::Counters;
 use crate::endpoint::{Endpoint, EndpointConfig, Now, Outbox, Peer};
 use crate::link::{LinkPort, WorkerInbox};
-use crate::transport::{Received, UdpListener};
+use crate::pace::Pace;
+use crate::transport::{BATCH, Received, UdpListener};
 
 /// Datagrams that wait for one worker from the others.
 pub(crate) const HANDOVERS: usize = 4096;
@@ -74,6 +75,7 @@ pub(crate) struct WorkerParts {
     /// To every worker's `handovers`, this one's included.
     pub others: Vec<Sender<Handover>>,
     pub counters: Arc<Counters>,
+    pub receive_linger: Duration,
     pub idle: Arc<IdleWorkers>,
     pub drain: CancellationToken,
     pub stop: CancellationToken,
@@ -108,6 +110,9 @@ struct Worker {
     armed: Option<Instant>,
     out: Outbox,
     received: Received,
+    /// A socket holds more than the last turn took.
+    behind: bool,
+    pace: Pace,
     ready: Ready,
 }
 
@@ -145,6 +150,8 @@ impl Worker {
             armed: None,
             out: Outbox::default(),
             received: Received::default(),
+            behind: false,
+            pace: Pace::new(clock::instant(), parts.receive_linger),
             ready: Ready::default(),
         })
     }
@@ -161,6 +168,11 @@ impl Worker {
             self.carry_out(now);
             self.arm_timer();
             self.report_idle();
+            let pause = self.pace.pause(now.instant);
+            if !self.behind && !pause.is_zero() {
+                // The thread and not the task: in its runtime's wait, every datagram would wake the thread. Nobody else lives on it.
+                std::thread::sleep(pause);
+            }
         }
     }
 
@@ -203,8 +215,10 @@ impl Worker {
         for (from, bytes) in self.ready.handovers.drain(..) {
             self.endpoint.on_datagram(now, from, &bytes, &mut self.out);
         }
+        self.behind = false;
         for (i, listener) in self.listeners.iter().enumerate().filter(|(i, _)| self.ready.readable >> i & 1 == 1) {
             listener.receive(&mut self.received, &self.counters);
+            self.behind |= self.received.count() == BATCH;
             for (addr, bytes) in self.received.datagrams() {
                 self.endpoint.on_datagram(now, Peer { listener: i as u8, addr }, bytes, &mut self.out);
             }

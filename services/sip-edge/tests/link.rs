@@ -200,11 +200,17 @@ async fn under_load_frames_are_shared_and_few_are_under_way() {
     let mut fake = Fake::start(Part::Silent);
     let link = start(urls(&[&fake]), 1, 5000).attached(1).await;
     let rules = BatchRules::default();
-    for id in 0..2000 {
+    let mut id = 0;
+    let mut submit = || {
+        id += 1;
         assert!(link.submit(vec![locate(id, id, Duration::from_secs(60))]).is_empty());
-        tokio::task::yield_now().await;
-    }
-    until("frames", || link.counters.frames_sent.value() == rules.unanswered as u64).await;
+    };
+    until("frames", || {
+        submit();
+        link.counters.frames_sent.value() == rules.unanswered as u64
+    })
+    .await;
+    (0..rules.full).for_each(|_| submit());
     let mut sizes = Vec::new();
     for _ in 0..rules.unanswered {
         sizes.push(fake.frame().await.len());

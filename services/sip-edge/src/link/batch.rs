@@ -10,7 +10,7 @@ use redial_core::link::{BindingChange, ContactChange, Event, Request};
 pub struct BatchRules {
     /// Under load, frames leave at most this often. The first request after an idle time never waits.
     pub linger: Duration,
-    /// This many waiting requests do not linger.
+    /// This many waiting requests do not linger, when something else wakes the link.
     pub full: usize,
     /// Frames under way per replica; more requests wait and share the next frame.
     pub unanswered: usize,
@@ -66,6 +66,11 @@ impl Outgoing {
             Some(last) if self.held || self.queue.len() < rules.full => Some(now.max(last + rules.linger)),
             _ => Some(now),
         }
+    }
+
+    /// Until when nothing can leave, whatever comes.
+    pub(super) fn closed_until(&self, rules: &BatchRules) -> Option<Instant> {
+        self.last_left.map(|last| last + rules.linger)
     }
 
     /// The requests of the next frame, in order.

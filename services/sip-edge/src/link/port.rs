@@ -7,9 +7,6 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::counters::Counters;
 
-/// Batches of requests on their way to the link task.
-const BATCHES: usize = 1024;
-
 /// Hands requests to the link; refuses when too many are open.
 #[derive(Clone, Debug)]
 pub struct LinkPort {
@@ -26,8 +23,9 @@ pub struct WorkerInbox {
     pub orders: Receiver<Order>,
 }
 
+/// The queue holds as many batches as there can be open requests, so it fills only when those are too many.
 pub(super) fn port(max_open: usize, counters: Arc<Counters>) -> (LinkPort, Receiver<Vec<Request>>) {
-    let (requests, submitted) = channel(BATCHES);
+    let (requests, submitted) = channel(max_open.max(1));
     (LinkPort { requests, max_open, counters }, submitted)
 }
 

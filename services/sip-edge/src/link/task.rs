@@ -87,7 +87,10 @@ impl LinkTask {
         tokio::pin!(sleep);
         loop {
             let now = clock::instant();
-            let wake = self.turn(now);
+            while let Ok(requests) = self.submitted.try_recv() {
+                self.submit_all(now, requests);
+            }
+            let (wake, closed) = self.turn(now);
             if let Some(wake) = wake {
                 sleep.as_mut().reset(wake.into());
             }
@@ -99,27 +102,26 @@ impl LinkTask {
                         self.hear(now, event);
                     }
                 }
-                requests = self.submitted.recv() => {
+                // While no frame can leave, workers' requests are left where they are: each would wake this thread for nothing.
+                requests = self.submitted.recv(), if !closed => {
                     let Some(requests) = requests else { return };
-                    let now = clock::instant();
-                    self.submit_all(now, requests);
-                    while let Ok(requests) = self.submitted.try_recv() {
-                        self.submit_all(now, requests);
-                    }
+                    self.submit_all(clock::instant(), requests);
                 }
                 () = &mut sleep, if wake.is_some() => {}
             }
         }
     }
 
-    /// Gives up what is late, sends what is due, hands replies to the workers; returns when to come again.
-    fn turn(&mut self, now: Instant) -> Option<Instant> {
+    /// Gives up what is late, sends what is due, hands replies to the workers; returns when to come again, and whether no frame can leave before.
+    fn turn(&mut self, now: Instant) -> (Option<Instant>, bool) {
         self.expire(now);
         self.depart(now);
         self.router.flush();
-        let departures = self.replicas.iter().filter(|replica| replica.outlet.is_some());
-        let departure = departures.filter_map(|replica| replica.outgoing.next_departure(now, &self.rules)).min();
-        [departure, self.pending.next_deadline()].into_iter().flatten().min()
+        let attached = || self.replicas.iter().filter(|replica| replica.outlet.is_some());
+        let departure = attached().filter_map(|replica| replica.outgoing.next_departure(now, &self.rules)).min();
+        // None sorts first: a replica that can take a frame at once keeps the way open.
+        let opens = attached().map(|replica| replica.outgoing.closed_until(&self.rules)).min().flatten().filter(|at| *at > now);
+        ([departure, opens, self.pending.next_deadline()].into_iter().flatten().min(), opens.is_some())
     }
 
     fn submit_all(&mut self, now: Instant, requests: Vec<Request>) {

@@ -14,6 +14,8 @@ use crate::users_file::UsersFile;
 
 /// Readiness bits of a worker's listeners are kept in one word.
 const LISTENERS: usize = 64;
+/// Nobody hears that a call took so much longer.
+const RECEIVE_LINGER_MAX: Duration = Duration::from_millis(20);
 /// RFC 3261 section 16.6 step 11.
 const TIMER_C_OVER: Duration = Duration::from_secs(180);
 
@@ -67,6 +69,7 @@ impl SipSettings {
                 edge,
                 coordinators,
                 rules: BatchRules { linger: self.batch_linger, ..BatchRules::default() },
+                receive_linger: self.receive_linger,
                 max_requests: self.max_requests as usize,
                 register_min: self.register_min,
                 register_max: self.register_max,
@@ -164,6 +167,9 @@ impl SipSettings {
         }
         if self.batch_linger >= self.coordinator_timeout && !self.coordinator_timeout.is_zero() {
             problem("batch-linger", "must be shorter than coordinator-timeout");
+        }
+        if self.receive_linger > RECEIVE_LINGER_MAX {
+            problem("receive-linger", "must not be longer than 20ms");
         }
         if self.timer_c <= TIMER_C_OVER {
             problem("timer-c", "must be longer than 3 minutes");

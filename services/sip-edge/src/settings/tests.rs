@@ -52,9 +52,11 @@ fn every_problem_is_named() {
         "--timer-c=1m",
         "--edge-id=a b",
         "--batch-linger=5s",
+        "--receive-linger=1s",
         "--secret-file=/nonexistent",
     ]);
-    let expected = ["advertise", "listen", "domain", "register-min", "batch-linger", "timer-c", "users", "edge-id", "secret-file"];
+    let expected =
+        ["advertise", "listen", "domain", "register-min", "batch-linger", "receive-linger", "timer-c", "users", "edge-id", "secret-file"];
     assert_eq!(keys(&found), expected, "{found:?}");
 }
 
