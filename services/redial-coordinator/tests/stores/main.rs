@@ -1,5 +1,6 @@
 //! Both stores against one conformance suite, and what only Redis has: outages, expiry notifications, keys.
 
+mod books;
 mod conformance;
 mod expiry;
 mod memory;
