@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::Meter;
+use redial_core::ids::SHARDS;
 use redial_core::link::{Downlink, Request};
 use redial_core::store::StoreError;
-use redial_core::{EdgeId, Pair, PolicySet, UnixMillis, WatchStore};
+use redial_core::{EdgeId, Pair, PolicySet, Shard, UnixMillis, WatchStore};
 use redial_runtime::clock;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,12 @@ const TIMERS: usize = 100_000;
 
 /// Wake-ups that are worked on at a time.
 const AWAKE: usize = 64;
+
+/// Shards whose idle watches are looked at with every sweep: all of them once in 64 sweeps, which is five minutes.
+const AUDITED: u16 = 16;
+
+/// Clocks may differ by this much: half of what a lease outlives its recall by, as two machines may be off in opposite directions.
+const CLOCK_SKEW: Duration = Duration::from_secs(1);
 
 /// How a replica is set up.
 #[derive(Clone, Debug)]
@@ -98,6 +105,8 @@ struct Inner<S> {
     started: Instant,
     notifications: watch::Receiver<bool>,
     unheard: Arc<AtomicU64>,
+    /// Milliseconds between this machine's clock and the store's.
+    clock_skew: AtomicU64,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -122,7 +131,20 @@ impl<S: WatchStore> Coordinator<S> {
             None => (None, watch::channel(false).1, Arc::default()),
         };
         let tasks = TaskTracker::new();
-        let inner = Inner { engine, hub, metrics, timers, policies, setup, started: clock::instant(), notifications, unheard, stop, tasks };
+        let inner = Inner {
+            engine,
+            hub,
+            metrics,
+            timers,
+            policies,
+            setup,
+            started: clock::instant(),
+            notifications,
+            unheard,
+            clock_skew: AtomicU64::new(0),
+            stop,
+            tasks,
+        };
         let coordinator = Self { inner: Arc::new(inner) };
         coordinator.gauges(meter);
         coordinator.spawn(|c| async move { c.keep_time().await });
@@ -239,6 +261,7 @@ impl<S: WatchStore> Coordinator<S> {
     async fn keep_sweeping(&self) {
         let mut ticks = tokio::time::interval(self.inner.setup.sweep_interval.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut next_audit = 0;
         loop {
             ticks.tick().await;
             let engine = self.inner.engine.clone();
@@ -249,6 +272,26 @@ impl<S: WatchStore> Coordinator<S> {
                 Ok(Ok(_) | Err(_)) => {}
                 Err(error) => tracing::error!(%error, "a sweep did not end"),
             }
+            let audited = (0..AUDITED).map(|n| Shard((next_audit + n) % SHARDS));
+            if self.inner.engine.audit(clock::unix(), audited).await.is_ok() {
+                next_audit = (next_audit + AUDITED) % SHARDS;
+            }
+            self.compare_clocks().await;
+        }
+    }
+
+    /// Replicas compare leases and deadlines by their own clocks; that of the store tells when one of them is off.
+    async fn compare_clocks(&self) {
+        let before = clock::unix();
+        let Ok(Some(theirs)) = self.inner.engine.store().clock().await else { return };
+        let after = clock::unix();
+        // Theirs was read at some time between the two: only what lies outside is certainly wrong.
+        let skew = theirs.since(after).max(before.since(theirs));
+        let skew_ms = u64::try_from(skew.as_millis()).unwrap_or(u64::MAX);
+        let known = self.inner.clock_skew.swap(skew_ms, Ordering::Relaxed);
+        let tolerated = u64::try_from(CLOCK_SKEW.as_millis()).unwrap_or(u64::MAX);
+        if skew_ms > tolerated && known <= tolerated {
+            tracing::error!(skew_ms, "this machine's clock and that of the store differ: recalls may be repeated or late by as much");
         }
     }
 
@@ -276,6 +319,9 @@ impl<S: WatchStore> Coordinator<S> {
         gauge("redial.coordinator.timers", "Wake-ups this replica has in mind", |c| c.timers.len() as u64);
         gauge("redial.coordinator.downlinks", "Frames waiting for edges to read them", |c| c.hub.queued() as u64);
         gauge("redial.store.hints_dropped", "Expired-key notifications that found their queue full", |c| c.unheard.load(Ordering::Relaxed));
+        gauge("redial.store.clock_skew", "Milliseconds between this machine's clock and the store's", |c| {
+            c.clock_skew.load(Ordering::Relaxed)
+        });
         gauge("redial.store.notifications", "1 while expired-key notifications arrive", |c| u64::from(*c.notifications.borrow()));
     }
 }

@@ -96,6 +96,24 @@ impl Dropped {
     }
 }
 
+/// What the store was asked to do and did not say whether it did: the difference in the books after an outage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsure {
+    Armed,
+    Ended,
+}
+
+impl Unsure {
+    const ALL: [Self; 2] = [Self::Armed, Self::Ended];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Armed => "armed",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// All instruments of one coordinator.
 #[derive(Debug)]
 pub struct Metrics {
@@ -112,6 +130,7 @@ struct Counts {
     requests: [AtomicU64; Kind::ALL.len()],
     failed: [AtomicU64; Kind::ALL.len()],
     dropped: [AtomicU64; Dropped::ALL.len()],
+    unsure: [AtomicU64; Unsure::ALL.len()],
     stale_reports: AtomicU64,
     store_errors: AtomicU64,
     sweeps: AtomicU64,
@@ -126,6 +145,11 @@ impl Metrics {
         observe(meter, "redial.watches.ended", "Watches ended, by reason", &counts, |c, see| {
             for (reason, n) in EndReason::ALL.iter().zip(&c.ended) {
                 see(n, &[KeyValue::new("reason", reason.as_str())]);
+            }
+        });
+        observe(meter, "redial.watches.unsure", "Watches that may have been stored or ended: the store did not say", &counts, |c, see| {
+            for (what, n) in Unsure::ALL.iter().zip(&c.unsure) {
+                see(n, &[KeyValue::new("what", what.as_str())]);
             }
         });
         observe(meter, "redial.watches.refused", "INVITEs to offline callees that armed no watch, by reason", &counts, |c, see| {
@@ -177,6 +201,10 @@ impl Metrics {
         add(&EndReason::ALL, &self.counts.ended, &reason, 1);
     }
 
+    pub(crate) fn unsure(&self, what: Unsure, n: usize) {
+        add(&Unsure::ALL, &self.counts.unsure, &what, n as u64);
+    }
+
     pub(crate) fn refused(&self, why: NotWatched) {
         add(&NotWatched::ALL, &self.counts.refused, &why, 1);
     }
@@ -224,6 +252,12 @@ impl Metrics {
     #[must_use]
     pub fn ended_count(&self, reason: EndReason) -> u64 {
         load(&EndReason::ALL, &self.counts.ended, &reason)
+    }
+
+    /// Watches that may or may not have been stored or ended since the start.
+    #[must_use]
+    pub fn unsure_count(&self, what: Unsure) -> u64 {
+        load(&Unsure::ALL, &self.counts.unsure, &what)
     }
 
     /// Watches refused for this reason since the start.

@@ -57,6 +57,11 @@ pub trait WatchStore: Send + Sync + 'static {
     /// Every watch of a shard, for the operator's list. `limit` bounds the answer.
     fn list(&self, shard: Shard, limit: usize) -> impl Future<Output = Result<Vec<Watch>, StoreError>> + Send;
 
+    /// The store's own clock, if it has one: all replicas can compare theirs with it.
+    fn clock(&self) -> impl Future<Output = Result<Option<UnixMillis>, StoreError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// One cheap round trip, for readiness.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

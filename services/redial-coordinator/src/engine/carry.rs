@@ -7,7 +7,7 @@ use redial_core::watch::State;
 use redial_core::{Binding, EdgeGateway, EdgeId, EndReason, Pair, Policy, UnixMillis, Watch, WatchStore};
 
 use super::Engine;
-use crate::metrics::RecallStep;
+use crate::metrics::{RecallStep, Unsure};
 use crate::timers::Wake;
 
 /// Local reminders are kept only for what happens within this many milliseconds; the sweep finds the rest.
@@ -116,7 +116,11 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
 
     async fn end(&self, now: UnixMillis, watch: &Watch, reason: EndReason, turn: Turn) -> Result<Outcome, StoreError> {
         let pair = &watch.pair;
-        if !self.store.end(now, pair, Some(watch.fence), turn).await? {
+        let ended = self.store.end(now, pair, Some(watch.fence), turn).await;
+        if ended.is_err() {
+            self.metrics.unsure(Unsure::Ended, 1);
+        }
+        if !ended? {
             return Ok(Outcome::Stale);
         }
         self.count_end(pair, reason);

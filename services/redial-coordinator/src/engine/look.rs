@@ -94,6 +94,38 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         Ok(swept)
     }
 
+    /// Looks for what was overlooked: an idle watch whose callee is there, or a parked one whose caller has registered since. There is
+    /// none unless a replica crashed between the 200 to a REGISTER and what follows it, or its table of wake-ups was full.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn audit(&self, now: UnixMillis, shards: impl IntoIterator<Item = Shard>) -> Result<(), StoreError> {
+        for shard in shards {
+            let listed = self.store.list(shard, PER_SHARD).await;
+            self.note(now, &listed);
+            let idle = |w: &Watch| w.state == State::Armed && now < w.deadline && (w.parked || w.not_before <= now);
+            let mut watches: Vec<Watch> = listed?.into_iter().filter(idle).collect();
+            // Callers of one callee need one look.
+            watches.sort_by(|a, b| (a.parked, &a.pair).cmp(&(b.parked, &b.pair)));
+            watches.dedup_by(|a, b| !a.parked && !b.parked && a.pair.callee == b.pair.callee);
+            if watches.is_empty() {
+                continue;
+            }
+            let awaited = |w: &Watch| if w.parked { w.pair.caller.clone() } else { w.pair.callee.clone() };
+            let aors: Vec<Aor> = watches.iter().map(awaited).collect();
+            let found = self.store.bindings(now, &aors).await;
+            self.note(now, &found);
+            for (watch, bindings) in watches.into_iter().zip(found?).filter(|(_, bindings)| !bindings.is_empty()) {
+                if !watch.parked {
+                    self.schedule(now, Wake::CalleeBack(watch.pair.callee));
+                } else if fingerprint(&bindings) != watch.caller_seen {
+                    self.schedule(now, Wake::Look(watch.pair));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Looks at one watch that is due, or may be.
     pub(super) async fn look(&self, now: UnixMillis, pair: &Pair) -> Result<(), StoreError> {
         let Some(watch) = self.load(pair).await? else { return self.gone(now, pair).await };

@@ -13,7 +13,7 @@ use redial_core::{Binding, EdgeGateway, EndReason, Fence, Pair, PolicySet, UnixM
 use super::Engine;
 use super::carry::Outcome;
 use super::wave::Lot;
-use crate::metrics::Kind;
+use crate::metrics::{Kind, Unsure};
 use crate::timers::Wake;
 
 /// What a look at the stored state makes of one INVITE.
@@ -145,6 +145,9 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         }
         let result = self.store.arm(now, watches).await;
         self.note(now, &result);
+        if result.is_err() {
+            self.metrics.unsure(Unsure::Armed, watches.len());
+        }
         let Ok(outcomes) = result else { return self.failed(Kind::Route, arming.into_iter().map(|(id, _)| id)) };
         let mut replies = Vec::with_capacity(arming.len());
         for (((id, period), watch), outcome) in arming.into_iter().zip(watches).zip(outcomes) {

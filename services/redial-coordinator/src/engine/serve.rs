@@ -14,6 +14,9 @@ use crate::timers::Wake;
 /// Callers of one queue that are passed over in one go (gone, unreachable); after that many, others get a chance first.
 const ROUNDS: usize = 64;
 
+/// How much of a queue is looked at whatever the policy's cap is by now.
+const QUEUE: usize = 1024;
+
 impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     /// Recalls whoever is next. `due` is the watch that made somebody look, if any: it must not stay due when it is not its turn.
     pub(super) async fn serve(&self, now: UnixMillis, callee: &Aor, due: Option<&Watch>) -> Result<(), StoreError> {
@@ -80,7 +83,8 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
 
     /// The callee's queue as records, in order. Entries without a record have run out and are cleaned up on the way.
     async fn waiting(&self, now: UnixMillis, callee: &Aor, policy: &Policy) -> Result<Vec<Watch>, StoreError> {
-        let callers = self.store.queue(callee, policy.max_per_callee as usize).await?;
+        // A cap that was lowered does not hide those who were here before.
+        let callers = self.store.queue(callee, (policy.max_per_callee as usize).max(QUEUE)).await?;
         if callers.is_empty() {
             return Ok(Vec::new());
         }

@@ -129,7 +129,8 @@ impl<S: WatchStore> Run<S> {
         let [one, other] = batches;
         let cancelled = self.dice.pair();
         let [(a, _), (b, _)] = &self.replicas;
-        let (mut replies, more) = tokio::join!(a.handle(self.now, one), b.handle(self.now, other));
+        let (mut replies, mut more) = (Vec::new(), Vec::new());
+        tokio::join!(a.handle_then(self.now, one, |all| replies = all), b.handle_then(self.now, other, |all| more = all));
         replies.extend(more);
         for (_, reply) in replies {
             if let Reply::Routed(Routed::Online { report, .. }) = reply {

@@ -200,6 +200,14 @@ async fn p1_a_redis_that_is_full_or_may_not_be_written_arms_and_registers_nothin
 }
 
 #[tokio::test]
+async fn the_clock_of_redis_is_told() {
+    let redis = Redis::start();
+    let told = redis.store.clock().await.expect("a clock").expect("a time");
+    let here = redial_runtime::clock::unix();
+    assert!(told.since(here).max(here.since(told)) < PATIENCE, "{told:?} {here:?}");
+}
+
+#[tokio::test]
 async fn p6_a_primary_that_was_demoted_is_left() {
     let redis = Redis::start();
     assert_eq!(redis.store.ping().await, Ok(()));

@@ -243,6 +243,12 @@ impl Bench {
         self.advance(0).await;
     }
 
+    /// One audit of every shard, and what it sets off.
+    pub async fn audit(&mut self) {
+        self.engine.audit(self.now, (0..redial_core::ids::SHARDS).map(redial_core::Shard)).await.unwrap();
+        self.advance(1).await;
+    }
+
     /// The orders since the last time, with their edge.
     pub fn orders(&self) -> Vec<(EdgeId, RecallOrder)> {
         std::mem::take(&mut *self.edges.orders.lock().unwrap())

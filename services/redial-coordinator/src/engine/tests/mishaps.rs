@@ -8,6 +8,8 @@ use redial_core::link::*;
 use redial_core::policy::{EndOn, Fanout};
 use redial_core::store::StoreError;
 
+use crate::metrics::Unsure;
+
 use super::bench::{Bench, aor, pair};
 
 /// Both wait for bob, in this order.
@@ -237,4 +239,52 @@ async fn one_bad_shard_does_not_hide_the_others_from_the_sweep() {
     b.advance(3601).await;
     assert!(matches!(b.engine.sweep(b.now).await, Err(StoreError::Unavailable(_))), "said");
     assert_eq!(b.all_ended(), 1, "and done for the others");
+}
+
+#[tokio::test]
+async fn a_crash_right_after_the_200_to_a_register_is_made_good_by_the_audit() {
+    let mut b = Bench::new(|_| ());
+    alice_and_carol(&mut b).await;
+    b.unregister("carol").await;
+    let event = b.registration("bob");
+    b.one(event).await;
+    b.crash();
+    b.sweep().await;
+    assert!(b.recalled().is_empty(), "nothing was due yet when it died");
+    b.audit().await;
+    assert_eq!(b.recalled(), ["alice"]);
+    // The same for the caller of a parked watch.
+    assert!(!b.watch("carol", "bob").await.unwrap().parked);
+    b.advance(700).await;
+    assert!(b.watch("carol", "bob").await.unwrap().parked);
+    let event = b.registration("carol");
+    b.one(event).await;
+    b.crash();
+    b.orders();
+    b.audit().await;
+    assert_eq!(b.recalled(), ["carol"]);
+    b.audit().await;
+    assert!(b.recalled().is_empty(), "nothing was overlooked");
+}
+
+#[tokio::test]
+async fn a_cap_that_was_lowered_does_not_hide_those_who_wait_already() {
+    let mut b = Bench::new(|_| ());
+    alice_and_carol(&mut b).await;
+    b.unregister("alice").await;
+    b.reload(|p| p.max_per_callee = 1);
+    b.register("bob").await;
+    b.advance(2).await;
+    assert_eq!(b.recalled(), ["carol"], "alice is parked");
+}
+
+#[tokio::test]
+async fn p2_what_the_store_did_not_confirm_is_told_in_the_books() {
+    let mut b = Bench::new(|_| ());
+    b.register("alice").await;
+    b.miss("alice", "bob").await;
+    b.store.read_only.store(true, Relaxed);
+    assert_eq!(b.one(Event::Route(Bench::invitation("alice", "carol"))).await, Reply::Failed(Failure::StoreUnavailable));
+    assert!(b.engine.cancel(b.now, &pair("alice", "bob")).await.is_err());
+    assert_eq!((b.metrics.unsure_count(Unsure::Armed), b.metrics.unsure_count(Unsure::Ended)), (1, 1));
 }

@@ -154,6 +154,17 @@ impl WatchStore for RedisStore {
         self.list_of(shard, limit).await
     }
 
+    async fn clock(&self) -> Result<Option<UnixMillis>, StoreError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
+        let parts = reply::Replies::new(self.run(&pipeline).await?).strings()?;
+        let number = |part: &Vec<u8>| std::str::from_utf8(part).ok()?.parse::<u64>().ok();
+        match parts.iter().map(number).collect::<Option<Vec<u64>>>().as_deref() {
+            Some([seconds, micros]) => Ok(Some(UnixMillis(seconds.saturating_mul(1000).saturating_add(micros / 1000)))),
+            _ => Err(StoreError::Unavailable("unexpected reply to TIME".into())),
+        }
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("PING").ignore();
