@@ -35,19 +35,20 @@ fn p1_what_was_acknowledged_survives_a_crash_of_everything_but_redis() -> Result
     Ok(())
 }
 
-/// P1: while Redis takes commands but acknowledges none, nothing is acknowledged to a phone either.
+/// P1: while Redis answers reads but acknowledges no write, nothing is acknowledged to a phone either.
 #[test]
 fn p1_nothing_is_granted_that_redis_has_not_acknowledged() -> Result<()> {
-    let mut cluster = Cluster::start(1, 1, &Policy::default())?;
+    let cluster = Cluster::start(1, 1, &Policy::default())?;
     let edge = cluster.edges[0].sip;
     let mut alice = Phone::registered("alice", edge)?;
     let mut bob = Phone::new("bob", edge)?;
-    cluster.redis.pause()?;
-    let status = bob.try_register(600)?.status();
-    ensure!(status == 503, "a binding that nobody stored was answered {status}");
+    let mut redis = cluster.redis.client()?;
+    redis::cmd("CLIENT").arg("PAUSE").arg(600_000).arg("WRITE").exec(&mut redis)?;
     let missed = alice.invite("carol", "")?;
     ensure!(missed.status() == 480 && !missed.is_remembered(), "a watch that nobody stored was granted: {}", missed.status());
-    cluster.redis.resume()?;
+    let status = bob.try_register(600)?.status();
+    ensure!(status == 503, "a binding that nobody stored was answered {status}");
+    redis::cmd("CLIENT").arg("UNPAUSE").exec(&mut redis)?;
     until("a watch to be granted again", PATIENCE, || Ok(alice.invite("carol", "")?.is_remembered().then_some(())))?;
     until("a registration to be taken again", PATIENCE, || Ok((bob.try_register(600)?.status() == 200).then_some(())))
 }
@@ -216,6 +217,27 @@ fn p6_calls_go_on_while_redis_is_away() -> Result<()> {
     alice.expect("REFER")?;
     drop(bob);
     cluster.edges[0].service.process.ensure_alive()?;
+    cluster.coordinators[0].service.process.ensure_alive()
+}
+
+/// P6, the outage that no closed connection announces: Redis keeps its sockets open and answers nothing.
+#[test]
+fn p6_calls_go_on_while_redis_hangs() -> Result<()> {
+    let mut cluster = Cluster::start(1, 1, &Policy::default())?;
+    let edge = cluster.edges[0].sip;
+    let (mut alice, mut bob) = (Phone::registered("alice", edge)?, Phone::registered("bob", edge)?);
+    let serve = std::thread::spawn(move || bob.serve_calls(1));
+    cluster.redis.pause()?;
+    let call = alice.invite("bob", "")?;
+    ensure!(call.status() == 200, "a call between registered phones: {}", call.status());
+    alice.hang_up(&call)?;
+    ensure!(serve.join().is_ok_and(|served| served.is_ok()));
+    let missed = alice.invite("carol", "")?;
+    ensure!(missed.status() == 480 && !missed.is_remembered(), "{}", missed.status());
+    let status = Phone::new("carol", edge)?.try_register(600)?.status();
+    ensure!(status == 503, "a binding that nobody stored was answered {status}");
+    cluster.redis.resume()?;
+    until("a watch to be granted again", PATIENCE, || Ok(alice.invite("dave", "")?.is_remembered().then_some(())))?;
     cluster.coordinators[0].service.process.ensure_alive()
 }
 
