@@ -23,10 +23,10 @@ fn the_story_across_two_edges_and_two_coordinators() -> Result<()> {
     Ok(())
 }
 
-/// The callee registers at both edges in the same instant. The second edge spells the coordinators in its own way, so that for about half of
+/// P3: the callee registers at both edges in the same instant. The second edge spells the coordinators in its own way, so that for about half of
 /// the callees the two REGISTERs go to different coordinators, and both see somebody come back who is waited for.
 #[test]
-fn a_callee_seen_by_both_coordinators_is_recalled_for_once() -> Result<()> {
+fn p3_a_callee_seen_by_both_coordinators_is_recalled_for_once() -> Result<()> {
     let mut cluster = Cluster::start(2, 1, &Policy::default())?;
     let spelled: Vec<_> = cluster.coordinators.iter().map(|c| format!("http://localhost:{}", c.grpc.port())).collect();
     cluster.edges.push(Edge::attached(&spelled, &[])?);

@@ -78,7 +78,8 @@ fn p2_every_watch_ends_once_and_leaves_no_key() -> Result<()> {
     Ok(())
 }
 
-/// P3: a coordinator that dies with a claim in its hands neither loses the watch nor makes a second recall possible before its lease is over.
+/// P3: a coordinator that dies with a claim in its hands, together with the edge that was making the recall, so that nobody can say what
+/// became of it. The other coordinator takes the claim over when the lease has run out.
 #[test]
 fn p3_a_claim_outlives_its_coordinator_by_its_lease_and_no_longer() -> Result<()> {
     let mut cluster = Cluster::start(2, 1, &Policy::default().set("recallTimeout", "\"2s\""))?;
@@ -87,14 +88,11 @@ fn p3_a_claim_outlives_its_coordinator_by_its_lease_and_no_longer() -> Result<()
     alice.miss("bob")?;
     let mut bob = Phone::registered("bob", edge)?;
     let _claimed = alice.expect("REFER")?;
-    // Who ordered it? The phone keeps silent, so the claim is still held.
-    let holder = until("the coordinator that ordered the recall to count it", PATIENCE, || {
-        let ordered = |c: &redial_tests::Coordinator| c.service.recalls().is_ok_and(|n| n > 0.0);
-        Ok(cluster.coordinators.iter().position(ordered))
-    })?;
+    let holder = holder(&cluster)?;
+    cluster.edges[0].service.process.kill()?;
     cluster.coordinators[holder].service.process.kill()?;
     let killed = now();
-    bob.register(600)?;
+    cluster.edges[0].service.restart()?;
     let again = alice.expect("REFER")?;
     ensure!(now() - killed < Duration::from_secs(20), "the lease is 4 seconds, the sweep 1");
     ensure!(cluster.recalls() == 1.0, "the survivor made one recall");
@@ -103,6 +101,38 @@ fn p3_a_claim_outlives_its_coordinator_by_its_lease_and_no_longer() -> Result<()
     ensure!(serve.join().is_ok_and(|s| s.is_ok()));
     cluster.wait_ended("connected", 1)?;
     cluster.wait_no_watch_keys()
+}
+
+/// P3: only the coordinator dies. What its recall came to is heard by the other one: the phone kept silent, so the caller counts as gone,
+/// and is recalled when it registers.
+#[test]
+fn p3_a_recall_outlives_the_coordinator_that_ordered_it() -> Result<()> {
+    let mut cluster = Cluster::start(2, 1, &Policy::default().set("recallTimeout", "\"2s\""))?;
+    let edge = cluster.edges[0].sip;
+    let mut alice = Phone::registered("alice", edge)?;
+    alice.miss("bob")?;
+    let mut bob = Phone::registered("bob", edge)?;
+    let _silent = alice.expect("REFER")?;
+    let holder = holder(&cluster)?;
+    cluster.coordinators[holder].service.process.kill()?;
+    let unreachable = || cluster.sum("redial_recalls_total", &[("result", "unreachable")]);
+    until("the survivor to hear of the recall", PATIENCE, || Ok((unreachable() == 1.0).then_some(())))?;
+    alice.register(600)?;
+    let again = alice.expect("REFER")?;
+    ensure!(cluster.recalls() == 1.0, "the survivor made one recall");
+    let serve = std::thread::spawn(move || bob.serve_calls(1));
+    alice.take_recall(&again)?;
+    ensure!(serve.join().is_ok_and(|s| s.is_ok()));
+    cluster.wait_ended("connected", 1)?;
+    cluster.wait_no_watch_keys()
+}
+
+/// The coordinator that ordered the one recall.
+fn holder(cluster: &Cluster) -> Result<usize> {
+    until("the coordinator that ordered the recall to count it", PATIENCE, || {
+        let ordered = |c: &redial_tests::Coordinator| c.service.recalls().is_ok_and(|n| n > 0.0);
+        Ok(cluster.coordinators.iter().position(ordered))
+    })
 }
 
 /// P4: no recall after the deadline, and an expired watch is gone within two seconds.
