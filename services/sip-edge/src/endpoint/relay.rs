@@ -40,6 +40,8 @@ impl TopRoutes {
                         top.forged |= top.token.is_none();
                     }
                 }
+                // A phone whose outbound proxy was set by a name that we were not told sends its requests here with it on top.
+                Some(NameAddr { uri, .. }) if top.own == 0 && uri.host_addr().is_none() => top.own = 1,
                 _ => {
                     top.foreign = true;
                     break;

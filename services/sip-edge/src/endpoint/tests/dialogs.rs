@@ -104,6 +104,21 @@ fn a_preloaded_route_to_us_is_taken_off() {
     assert_eq!(sent[0].header("Route"), None);
 }
 
+/// Its DNS name leads to us, or the phone would have sent it elsewhere.
+#[test]
+fn a_phone_may_know_its_outbound_proxy_by_a_name_of_which_we_know_nothing() {
+    let route = "Route: <sip:pbx.example.net;lr>\r\n";
+    let mut driver = Driver::new(config());
+    driver.receive(ALICE, &request("REGISTER", "sip:example.com", "r", route).replace("To: <sip:", "To: <sip:alice@"));
+    assert!(matches!(driver.requests.remove(0).event, Event::Register(_)));
+    assert_eq!(codes(&driver.receive(ALICE, &invite("1", route))), [100]);
+    let sent = driver.reply(online(&[target(BOB, 1000)]));
+    assert_eq!((sent[0].to.to_string(), sent[0].header("Route")), (BOB.to_owned(), None));
+    // No relay for all that.
+    let further = "Route: <sip:pbx.example.net;lr>, <sip:198.51.100.9;lr>\r\n";
+    assert_eq!(codes(&driver.receive(ALICE, &invite("2", further))), [403]);
+}
+
 #[test]
 fn a_bye_without_a_route_finds_a_known_phone() {
     let (mut driver, invites) = ringing(online(&[target(BOB, 1000)]));
