@@ -1,25 +1,23 @@
 //! One attached edge's requests on their way through the engine.
 //!
-//! Several batches are in progress at a time, but never two that touch the same AoR: what an edge says about one AoR takes effect in
-//! the order in which it was said. Reports have a lane of their own, so that no REGISTER waits behind a recall (P5).
+//! One batch is in progress at a time, so what an edge says about an AoR takes effect in the order in which it was said. What arrives
+//! meanwhile becomes the next batch: the busier the store, the larger the batches and the cheaper each request. Reports have a lane of
+//! their own, so that no REGISTER waits behind a recall (P5).
 
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
 
 use redial_core::link::{Downlink, Event, Reply, Request};
-use redial_core::{Aor, EdgeGateway, Pair, PolicySet, WatchStore};
+use redial_core::{EdgeGateway, PolicySet, WatchStore};
 use redial_runtime::clock;
-use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::engine::Engine;
 use crate::hub::Attachment;
 use crate::metrics::{Dropped, Metrics};
 
-/// Batches of one edge in progress at a time: enough to keep the store's pipeline busy, few enough to bound what a crash loses.
-const IN_PROGRESS: usize = 8;
+/// Requests from which on a batch takes in no more: its replies stay well below the 4 MiB that a gRPC frame may have.
+const FULL: usize = 256;
 
 /// Batches that wait for their turn before the sender has to; the edge's own queue is behind that.
 pub(crate) const WAITING: usize = 64;
@@ -42,11 +40,11 @@ pub(crate) async fn run<S: WatchStore, G: EdgeGateway>(
     mut requests: mpsc::Receiver<Vec<Request>>,
     mut policies: watch::Receiver<Arc<PolicySet>>,
 ) {
-    let (reports, reported) = mpsc::channel(WAITING);
     let lane = Lane { engine, metrics, downlinks: attachment.downlinks.clone() };
-    let reporting = tokio::spawn(in_order(lane.clone(), reported, pair_of));
-    let (events, arrived) = mpsc::channel(1);
-    let handling = tokio::spawn(in_order(lane.clone(), arrived, aors_of));
+    let (reports, reported) = mpsc::channel(WAITING);
+    let reporting = tokio::spawn(lane.clone().in_order(reported));
+    let (events, arrived) = mpsc::channel(WAITING);
+    let handling = tokio::spawn(lane.clone().in_order(arrived));
     let mut news = true;
     loop {
         tokio::select! {
@@ -54,7 +52,7 @@ pub(crate) async fn run<S: WatchStore, G: EdgeGateway>(
             batch = requests.recv() => {
                 let Some(batch) = batch else { break };
                 let at = clock::instant();
-                let (said, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|r| is_report(&r.event));
+                let (said, rest) = apart(batch);
                 if !said.is_empty() && let Err(refused) = reports.try_send(Arrived { at, requests: said }) {
                     lane.metrics.dropped(Dropped::Report, refused.into_inner().requests.len());
                 }
@@ -93,13 +91,25 @@ impl<S, G> Clone for Lane<S, G> {
 }
 
 impl<S: WatchStore, G: EdgeGateway> Lane<S, G> {
-    async fn handle(self, batch: Arrived) {
-        let Arrived { at, mut requests } = batch;
-        let waited = clock::instant().saturating_duration_since(at);
-        let all = requests.len();
-        // Nobody waits for the answer to a report, and what it reports is as true as before.
-        requests.retain(|r| waited < r.timeout || is_report(&r.event));
-        self.metrics.dropped(Dropped::StaleRequest, all - requests.len());
+    /// Handles one batch after the other, each with all that waits by then.
+    async fn in_order(self, mut batches: mpsc::Receiver<Arrived>) {
+        while let Some(first) = batches.recv().await {
+            let mut requests = Vec::with_capacity(first.requests.len());
+            let at = first.at;
+            self.take_in(first, &mut requests);
+            while requests.len() < FULL
+                && let Ok(next) = batches.try_recv()
+            {
+                self.take_in(next, &mut requests);
+            }
+            // A task of its own, so that a batch that panics takes nothing along.
+            if let Err(error) = tokio::spawn(self.clone().handle(at, requests)).await {
+                tracing::error!(%error, "a batch was not handled to its end");
+            }
+        }
+    }
+
+    async fn handle(self, at: Instant, requests: Vec<Request>) {
         if requests.is_empty() {
             return;
         }
@@ -110,6 +120,14 @@ impl<S: WatchStore, G: EdgeGateway> Lane<S, G> {
         self.engine.handle_then(clock::unix(), requests, send).await;
     }
 
+    /// Leaves out what the edge has forgotten by now, but no report: nobody waits for its answer, and what it reports is as true as before.
+    fn take_in(&self, batch: Arrived, requests: &mut Vec<Request>) {
+        let waited = clock::instant().saturating_duration_since(batch.at);
+        let (known, all) = (requests.len(), batch.requests.len());
+        requests.extend(batch.requests.into_iter().filter(|r| waited < r.timeout || is_report(r)));
+        self.metrics.dropped(Dropped::StaleRequest, known + all - requests.len());
+    }
+
     fn reply(&self, replies: Vec<(u64, Reply)>) {
         let frame = Downlink { replies, ..Downlink::default() };
         if let Err(mpsc::error::TrySendError::Full(frame)) = self.downlinks.try_send(frame) {
@@ -118,97 +136,21 @@ impl<S: WatchStore, G: EdgeGateway> Lane<S, G> {
     }
 }
 
-/// Handles batches side by side as long as they share no key.
-async fn in_order<S, G, K>(lane: Lane<S, G>, mut batches: mpsc::Receiver<Arrived>, keys_of: fn(&Request, &mut Vec<K>))
-where
-    S: WatchStore,
-    G: EdgeGateway,
-    K: Eq + Hash,
-{
-    let mut busy = Busy::default();
-    let mut running = JoinSet::new();
-    while let Some(batch) = batches.recv().await {
-        let mut keys = Vec::with_capacity(batch.requests.len());
-        batch.requests.iter().for_each(|request| keys_of(request, &mut keys));
-        while let Some(ended) = running.try_join_next_with_id() {
-            busy.release(ended);
-        }
-        while running.len() >= IN_PROGRESS || busy.holds_any(&keys) {
-            match running.join_next_with_id().await {
-                Some(ended) => busy.release(ended),
-                None => break,
-            }
-        }
-        let id = running.spawn(lane.clone().handle(batch)).id();
-        busy.hold(id, keys);
-    }
-    while let Some(ended) = running.join_next_with_id().await {
-        busy.release(ended);
-    }
+/// The reports of a batch, and the rest.
+fn apart(batch: Vec<Request>) -> (Vec<Request>, Vec<Request>) {
+    if batch.iter().any(is_report) { batch.into_iter().partition(is_report) } else { (Vec::new(), batch) }
 }
 
-/// Keys of the batches in progress.
-struct Busy<K> {
-    keys: FxHashSet<Arc<K>>,
-    of: FxHashMap<Id, Vec<Arc<K>>>,
-}
-
-impl<K> Default for Busy<K> {
-    fn default() -> Self {
-        Self { keys: FxHashSet::default(), of: FxHashMap::default() }
-    }
-}
-
-impl<K: Eq + Hash> Busy<K> {
-    fn holds_any(&self, keys: &[K]) -> bool {
-        !self.keys.is_empty() && keys.iter().any(|key| self.keys.contains(key))
-    }
-
-    fn hold(&mut self, id: Id, keys: Vec<K>) {
-        let keys: Vec<Arc<K>> = keys.into_iter().map(Arc::new).collect();
-        self.keys.extend(keys.iter().cloned());
-        self.of.insert(id, keys);
-    }
-
-    fn release(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let id = match ended {
-            Ok((id, ())) => id,
-            Err(error) => {
-                tracing::error!(%error, "a batch was not handled to its end");
-                error.id()
-            }
-        };
-        for key in self.of.remove(&id).unwrap_or_default() {
-            self.keys.remove(&key);
-        }
-    }
-}
-
-fn is_report(event: &Event) -> bool {
-    matches!(event, Event::RecallReport(_) | Event::CallReport(_))
-}
-
-fn aors_of(request: &Request, keys: &mut Vec<Aor>) {
-    keys.push(request.event.key().clone());
-    if let Event::Route(route) = &request.event {
-        keys.extend(route.caller.clone());
-    }
-}
-
-fn pair_of(request: &Request, keys: &mut Vec<Pair>) {
-    match &request.event {
-        Event::RecallReport(report) => keys.push(report.pair.clone()),
-        Event::CallReport(report) => keys.push(report.pair.clone()),
-        Event::Register(_) | Event::Route(_) | Event::Locate(_) => {}
-    }
+fn is_report(request: &Request) -> bool {
+    matches!(request.event, Event::RecallReport(_) | Event::CallReport(_))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use redial_core::Fence;
     use redial_core::link::{CallReport, CallResult, Locate};
+    use redial_core::{Aor, Fence, Pair};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -232,7 +174,10 @@ mod tests {
         let report = Event::CallReport(CallReport { pair, fence: Fence(1), result: CallResult::Established });
         let requests = [Event::Locate(Locate { aor }), report].into_iter().zip(1..).map(|(event, id)| Request { id, timeout, event });
         let at = clock::instant().checked_sub(timeout * 2).expect("the machine has been up for two seconds");
-        lane.handle(Arrived { at, requests: requests.collect() }).await;
+        let (sender, batches) = mpsc::channel(1);
+        sender.try_send(Arrived { at, requests: requests.collect() }).expect("there is room");
+        drop(sender);
+        lane.in_order(batches).await;
         assert_eq!(answered.recv().await.map(|frame| frame.replies), Some(vec![(2, Reply::Noted)]));
         assert_eq!(metrics.dropped_count(Dropped::StaleRequest), 1);
         coordinator.stop().await;

@@ -37,12 +37,24 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         self.note(now, &result);
         let Ok(found) = result else { return self.failed(Kind::Route, lot.ids) };
         let policies = self.policies();
-        let decided = join_all(lot.events.into_iter().zip(found).map(|(route, found)| self.decide(now, &policies, route, found))).await;
+        let mut decided = Vec::with_capacity(lot.ids.len());
+        let mut watched = Vec::new();
+        for ((id, route), found) in lot.ids.into_iter().zip(lot.events).zip(found) {
+            let stored = found.watch.is_some();
+            let decision = self.decide(now, &policies, route, found);
+            if stored {
+                watched.push(async move { (id, decision.await) });
+            } else {
+                // Asks the store nothing, so there is nothing to do side by side.
+                decided.push((id, decision.await));
+            }
+        }
+        decided.extend(join_all(watched).await);
 
-        let mut replies = Vec::with_capacity(lot.ids.len());
+        let mut replies = Vec::with_capacity(decided.len());
         let mut arming = Vec::new();
         let mut watches = Vec::new();
-        for (id, decided) in lot.ids.into_iter().zip(decided) {
+        for (id, decided) in decided {
             self.note(now, &decided);
             match decided {
                 Ok(Next::Done(routed)) => replies.push((id, self.routed(routed))),

@@ -5,7 +5,6 @@
 //! (RFC 3261 section 25.1), and is escaped here should an AoR carry it nevertheless.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use redial_core::{Aor, Pair, Shard};
 
@@ -63,10 +62,22 @@ pub(super) fn parse_watch(key: &[u8]) -> Option<Pair> {
 }
 
 fn of_aor(prefix: &str, aor: &Aor) -> String {
-    let mut key = String::with_capacity(prefix.len() + aor.as_str().len() + 48);
-    // Writing to a String cannot fail.
-    let _ = write!(key, "{prefix}{{{}}}:{}", aor.shard().0, escaped(aor));
+    // Room for the shard and, in a watch's key, for the caller.
+    let mut key = String::with_capacity(prefix.len() + aor.as_str().len() + 64);
+    key.push_str(prefix);
+    key.push('{');
+    push_number(&mut key, aor.shard().0);
+    key.push_str("}:");
+    key.push_str(&escaped(aor));
     key
+}
+
+/// Several times for every request, so without the formatting machinery.
+fn push_number(key: &mut String, number: u16) {
+    if number > 9 {
+        push_number(key, number / 10);
+    }
+    key.push(char::from(b'0' + (number % 10) as u8));
 }
 
 fn push_caller(key: &mut String, caller: &Aor) {

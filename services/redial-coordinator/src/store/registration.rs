@@ -21,16 +21,17 @@ pub(super) fn apply(now: UnixMillis, op: &Register, stored: &[Binding]) -> Optio
     if stored.iter().any(|old| old.expires_at > now && out_of_order(op, old)) {
         return None;
     }
-    let mut live: Vec<Binding> = stored.to_vec();
-    match &op.change {
-        BindingChange::Fetch => {}
-        BindingChange::RemoveAll => live.clear(),
-        BindingChange::Each(changes) => {
-            for change in changes {
-                live.retain(|b| b.id != *id_of(change));
-                if let ContactChange::Put(binding) = change {
-                    live.push(binding.clone());
-                }
+    let untouched = |b: &&Binding| match &op.change {
+        BindingChange::Fetch => true,
+        BindingChange::RemoveAll => false,
+        BindingChange::Each(changes) => !changes.iter().any(|c| *id_of(c) == b.id),
+    };
+    let mut live: Vec<Binding> = stored.iter().filter(untouched).cloned().collect();
+    if let BindingChange::Each(changes) = &op.change {
+        for change in changes {
+            live.retain(|b| b.id != *id_of(change));
+            if let ContactChange::Put(binding) = change {
+                live.push(binding.clone());
             }
         }
     }

@@ -4,7 +4,7 @@
 use redial_core::link::{BindingChange, ContactChange, Register};
 use redial_core::store::{ArmOutcome, Lookup, LookupOp, RegisterOutcome, StoreError};
 use redial_core::{Aor, Binding, Pair, UnixMillis, Watch};
-use redis::Pipeline;
+use redis::{Cmd, Pipeline};
 
 use super::reply::{Field, Replies, bindings};
 use super::{RedisStore, ttl, unavailable};
@@ -28,15 +28,19 @@ struct Correction<'a> {
 
 impl RedisStore {
     pub(super) async fn register_all(&self, now: UnixMillis, ops: &[Register]) -> Result<Vec<RegisterOutcome>, StoreError> {
-        let mut pipeline = redis::Pipeline::with_capacity(ops.len() * 5);
+        let mut pipeline = Pipeline::with_capacity(ops.len() * 5);
+        let mut sent = Vec::with_capacity(ops.len());
         for op in ops {
+            let before = pipeline.len();
             push_register(&mut pipeline, now, op);
+            sent.push(pipeline.len() - before);
         }
         let mut replies = Replies::new(self.run(&pipeline).await?);
         let mut outcomes = Vec::with_capacity(ops.len());
         let mut corrections: Vec<Correction<'_>> = Vec::new();
-        for op in ops {
+        for (op, sent) in ops.iter().zip(sent) {
             let mut fields = replies.fields()?;
+            replies.skip(sent - 2);
             let waiting = replies.int()?;
             // What an earlier op of this batch must not have written was still there when this one read.
             for earlier in corrections.iter().filter(|c| *c.aor == op.aor) {
@@ -72,14 +76,14 @@ impl RedisStore {
     }
 
     pub(super) async fn lookup_all(&self, now: UnixMillis, ops: &[LookupOp]) -> Result<Vec<Lookup>, StoreError> {
-        let mut pipeline = redis::Pipeline::with_capacity(ops.len() * 4);
+        let mut pipeline = Pipeline::with_capacity(ops.len() * 4);
         for op in ops {
-            pipeline.cmd("HGETALL").arg(keys::bind(&op.callee));
+            command(&mut pipeline, "HGETALL").arg(keys::bind(&op.callee));
             if let Some(caller) = &op.caller {
                 let (pair, reverse) = both_ways(&op.callee, caller);
-                pipeline.cmd("HGETALL").arg(keys::bind(caller));
-                pipeline.cmd("GET").arg(keys::watch(&pair));
-                pipeline.cmd("GET").arg(keys::watch(&reverse));
+                command(&mut pipeline, "HGETALL").arg(keys::bind(caller));
+                command(&mut pipeline, "GET").arg(keys::watch(&pair));
+                command(&mut pipeline, "GET").arg(keys::watch(&reverse));
             }
         }
         let mut replies = Replies::new(self.run(&pipeline).await?);
@@ -99,16 +103,16 @@ impl RedisStore {
     }
 
     pub(super) async fn bindings_of(&self, now: UnixMillis, aors: &[Aor]) -> Result<Vec<Vec<Binding>>, StoreError> {
-        let mut pipeline = redis::Pipeline::with_capacity(aors.len());
+        let mut pipeline = Pipeline::with_capacity(aors.len());
         for aor in aors {
-            pipeline.cmd("HGETALL").arg(keys::bind(aor));
+            command(&mut pipeline, "HGETALL").arg(keys::bind(aor));
         }
         let mut replies = Replies::new(self.run(&pipeline).await?);
         aors.iter().map(|_| replies.live(now)).collect()
     }
 
     pub(super) async fn arm_all(&self, now: UnixMillis, watches: &[Watch]) -> Result<Vec<ArmOutcome>, StoreError> {
-        let mut pipeline = redis::Pipeline::with_capacity(watches.len() * 11);
+        let mut pipeline = Pipeline::with_capacity(watches.len() * 11);
         for watch in watches {
             self.push_arm(&mut pipeline, now, watch);
         }
@@ -118,6 +122,7 @@ impl RedisStore {
             .map(|_| {
                 let stored = replies.was_set()?;
                 let newly_due = replies.int()? == 1;
+                replies.skip(6);
                 Ok(ArmOutcome {
                     stored,
                     expired_before: stored && !newly_due,
@@ -129,7 +134,7 @@ impl RedisStore {
             .collect()
     }
 
-    /// Five replies: SET, ZADD due, HGETALL, ZCARD wait, ZCOUNT mine.
+    /// Replies that matter: SET and ZADD due; after six others HGETALL, ZCARD wait and ZCOUNT mine.
     ///
     /// An existing record keeps its due time and its place (NX). A due entry without a record is a watch that ran out and that
     /// nobody has ended yet: it stays as it is, and whoever looks at it then finds the new record.
@@ -138,39 +143,39 @@ impl RedisStore {
         let (wait, mine) = (keys::wait(&pair.callee), keys::mine(&pair.caller));
         let px = ttl(now, watch.deadline);
         let (caller, callee) = (pair.caller.as_str(), pair.callee.as_str());
-        pipeline.cmd("SET").arg(keys::watch(pair)).arg(codec::encode_watch(watch)).arg("NX").arg("PX").arg(px);
-        pipeline.cmd("ZADD").arg(keys::due(pair.callee.shard())).arg("NX").arg(watch.deadline.0).arg(keys::member(pair));
-        pipeline.cmd("ZADD").arg(&wait).arg("NX").arg(self.arrival(watch.armed_at)).arg(caller).ignore();
+        command(pipeline, "SET").arg(keys::watch(pair)).arg(codec::encode_watch(watch)).arg("NX").arg("PX").arg(px);
+        command(pipeline, "ZADD").arg(keys::due(pair.callee.shard())).arg("NX").arg(watch.deadline.0).arg(keys::member(pair));
+        command(pipeline, "ZADD").arg(&wait).arg("NX").arg(self.arrival(watch.armed_at)).arg(caller);
         push_expire(pipeline, &wait, px);
-        pipeline.cmd("ZADD").arg(&mine).arg("GT").arg(watch.deadline.0).arg(callee).ignore();
+        command(pipeline, "ZADD").arg(&mine).arg("GT").arg(watch.deadline.0).arg(callee);
         push_expire(pipeline, &mine, px);
-        pipeline.cmd("HGETALL").arg(keys::bind(&pair.callee));
-        pipeline.cmd("ZCARD").arg(&wait);
-        pipeline.cmd("ZCOUNT").arg(&mine).arg(format!("({}", now.0)).arg("+inf");
+        command(pipeline, "HGETALL").arg(keys::bind(&pair.callee));
+        command(pipeline, "ZCARD").arg(&wait);
+        command(pipeline, "ZCOUNT").arg(&mine).arg(format!("({}", now.0)).arg("+inf");
     }
 }
 
-/// Two replies: the bindings before, and who waits: 1 for a queue, 2 for parked watches, 3 for both.
+/// The first reply is the bindings before, the last who waits: 1 for a queue, 2 for parked watches, 3 for both.
 pub(super) fn push_register(pipeline: &mut Pipeline, now: UnixMillis, op: &Register) {
     let bind = keys::bind(&op.aor);
-    pipeline.cmd("HGETALL").arg(&bind);
+    command(pipeline, "HGETALL").arg(&bind);
     match &op.change {
         BindingChange::Fetch => {}
         BindingChange::RemoveAll => {
-            pipeline.cmd("DEL").arg(&bind).ignore();
+            command(pipeline, "DEL").arg(&bind);
         }
         BindingChange::Each(changes) => push_changes(pipeline, now, op, &bind, changes),
     }
     // EXISTS counts a key as often as it is named.
     let parked = keys::parked(&op.aor);
-    pipeline.cmd("EXISTS").arg(keys::wait(&op.aor)).arg(&parked).arg(&parked);
+    command(pipeline, "EXISTS").arg(keys::wait(&op.aor)).arg(&parked).arg(&parked);
 }
 
 fn push_changes(pipeline: &mut Pipeline, now: UnixMillis, op: &Register, bind: &str, changes: &[ContactChange]) {
     let mut longest = None;
     for change in changes {
         if let ContactChange::Put(binding) = change {
-            pipeline.cmd("HSET").arg(bind).arg(&binding.id.0).arg(codec::encode_binding(binding)).ignore();
+            command(pipeline, "HSET").arg(bind).arg(&binding.id.0).arg(codec::encode_binding(binding));
             longest = longest.max(Some(binding.expires_at));
         }
     }
@@ -178,7 +183,7 @@ fn push_changes(pipeline: &mut Pipeline, now: UnixMillis, op: &Register, bind: &
         if let ContactChange::Remove(id) = change
             && !registration::puts(op, id)
         {
-            pipeline.cmd("HDEL").arg(bind).arg(&id.0).ignore();
+            command(pipeline, "HDEL").arg(bind).arg(&id.0);
         }
     }
     if let Some(until) = longest {
@@ -186,10 +191,15 @@ fn push_changes(pipeline: &mut Pipeline, now: UnixMillis, op: &Register, bind: &
     }
 }
 
+/// Adds a command that need not grow while it is built, unless it carries a record.
+fn command<'p>(pipeline: &'p mut Pipeline, name: &str) -> &'p mut Pipeline {
+    pipeline.add_command(Cmd::with_capacity(6, 128)).arg(name)
+}
+
 /// Lets the key live at least `px` ms: NX for a key without a TTL, GT never shortens one.
 fn push_expire(pipeline: &mut Pipeline, key: &str, px: u64) {
-    pipeline.cmd("PEXPIRE").arg(key).arg(px).arg("NX").ignore();
-    pipeline.cmd("PEXPIRE").arg(key).arg(px).arg("GT").ignore();
+    command(pipeline, "PEXPIRE").arg(key).arg(px).arg("NX");
+    command(pipeline, "PEXPIRE").arg(key).arg(px).arg("GT");
 }
 
 fn both_ways(callee: &Aor, caller: &Aor) -> (Pair, Pair) {

@@ -27,6 +27,11 @@ impl Replies {
         self.0.next().ok_or_else(|| unexpected("fewer replies than commands"))
     }
 
+    /// Passes over replies that say nothing of use; an error among them has failed the whole pipeline already.
+    pub(super) fn skip(&mut self, replies: usize) {
+        self.0.by_ref().take(replies).for_each(drop);
+    }
+
     pub(super) fn int(&mut self) -> Result<i64, StoreError> {
         match self.next()? {
             Value::Int(n) => Ok(n),
