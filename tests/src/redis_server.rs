@@ -9,7 +9,8 @@ use crate::process::{Process, Scratch};
 use crate::wait::PATIENCE;
 use crate::{ports, until};
 
-/// One redis-server with its own directory and an append-only file, so that what it acknowledged survives a kill.
+/// One redis-server with its own directory and an append-only file that is written before anything is acknowledged, so that a kill loses
+/// nothing. (With `everysec`, Redis may hold acknowledged writes back for two seconds while an fsync is under way.)
 #[derive(Debug)]
 pub struct Redis {
     process: Process,
@@ -113,7 +114,7 @@ impl Redis {
 
 fn spawn(addr: SocketAddr, options: &[String], scratch: &Scratch) -> Result<Process> {
     let port = addr.port().to_string();
-    let fixed = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"];
+    let fixed = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"];
     let args = fixed.into_iter().chain(options.iter().map(String::as_str));
     Process::spawn(Path::new("redis-server"), args, scratch.path(), scratch.path().join("log"))
 }

@@ -34,8 +34,8 @@ fn p3_a_callee_seen_by_both_coordinators_is_recalled_for_once() -> Result<()> {
         |c: &Coordinator| -> Result<f64> { Ok(c.service.metrics()?.sum("redial_coordinator_requests_total", &[("kind", "register")])) };
     let mut alice = Phone::registered("alice", cluster.edges[0].sip)?;
     let (mut rounds, mut seen_by_both) = (0, 0);
-    while seen_by_both < 3 {
-        ensure!(rounds < 40, "the coordinators never saw the same callee");
+    while seen_by_both < 10 {
+        ensure!(rounds < 120, "the coordinators never saw the same callee");
         let callee = format!("bob{rounds}");
         alice.miss(&callee)?;
         let before = cluster.coordinators.iter().map(registers).collect::<Result<Vec<_>>>()?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use redial_tests::process::Scratch;
 use redial_tests::sipp::Statistics;
-use redial_tests::{Cluster, Policy, Sipp, ports};
+use redial_tests::{Cluster, Policy, Redis, Sipp, ports};
 
 use cpu::{Clock, Process};
 
@@ -100,7 +100,8 @@ fn pairs(tag: &str, count: u32) -> String {
 fn bench(size: Size) -> Result<()> {
     let Size { registers: register_rate, invites: invite_rate, .. } = size;
     let policy = Policy::default().set("maxPerCaller", 100_000).set("periodMin", "\"60s\"");
-    let cluster = Cluster::start(1, 1, &policy)?;
+    // As Redis is mostly run: fsync once a second.
+    let cluster = Cluster::on(Redis::with(&["--appendfsync", "everysec"])?, 1, 1, &policy)?;
     let (edge, coordinator) = (&cluster.edges[0], &cluster.coordinators[0]);
     let watched = [
         Process { name: "sip-edge", pid: edge.service.process.id() },
