@@ -162,6 +162,14 @@ impl<'a> Message<'a> {
     pub fn to(&self) -> Option<NameAddr<'a>> {
         self.first(Header::To).and_then(NameAddr::parse)
     }
+    /// Cheaper than by way of [`Self::from`].
+    pub fn from_tag(&self) -> Option<&'a str> {
+        self.first(Header::From).and_then(NameAddr::tag_of)
+    }
+    /// Cheaper than by way of [`Self::to`].
+    pub fn to_tag(&self) -> Option<&'a str> {
+        self.first(Header::To).and_then(NameAddr::tag_of)
+    }
     /// None also for one with white space or anything but visible ASCII in it.
     pub fn call_id(&self) -> Option<&'a str> {
         self.first(Header::CallId).filter(|id| !id.is_empty() && id.iter().all(u8::is_ascii_graphic)).and_then(ascii)

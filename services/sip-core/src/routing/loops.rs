@@ -22,8 +22,8 @@ pub fn loop_hash(request: Message<'_>, seed: u64) -> u32 {
         hasher.write(part);
     };
     add(request.request_uri());
-    add(request.to().and_then(|to| to.tag()).unwrap_or("").as_bytes());
-    add(request.from().and_then(|from| from.tag()).unwrap_or("").as_bytes());
+    add(request.to_tag().unwrap_or("").as_bytes());
+    add(request.from_tag().unwrap_or("").as_bytes());
     add(request.first(Header::CallId).unwrap_or(b""));
     add(&request.cseq().map_or(0, |cseq| cseq.number).to_be_bytes());
     for header in [Header::Route, Header::ProxyRequire, Header::ProxyAuthorization] {

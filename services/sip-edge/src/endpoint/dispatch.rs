@@ -74,7 +74,7 @@ impl Endpoint {
         let known = validate_request(request).map(|()| TransactionKey::server(request));
         // A NOTIFY for a recall of another worker is counted where it is handled.
         if let Ok(Some(_)) = known
-            && let Some(owner) = request.to().and_then(|to| to.tag()).and_then(worker_of_tag).filter(|w| *w != self.core.worker)
+            && let Some(owner) = request.to_tag().and_then(worker_of_tag).filter(|w| *w != self.core.worker)
         {
             return self.hand_over(owner, from, request, out);
         }
@@ -107,7 +107,7 @@ impl Endpoint {
 
     fn on_new_request(&mut self, now: Now, from: Peer, key: TransactionKey, request: Message<'_>, out: &mut Outbox) {
         let core = &mut self.core;
-        let tag = request.to().and_then(|to| to.tag());
+        let tag = request.to_tag();
         if !core.has_room() || (core.draining && tag.is_none()) {
             return core.respond_statelessly(from, request, reply::unavailable("Server Busy"), out);
         }

@@ -50,7 +50,14 @@ pub(crate) fn tag(config: &EndpointConfig, worker: u8, parts: &[&[u8]]) -> Strin
     let mut hasher = DefaultHasher::new();
     config.secret.hash(&mut hasher);
     parts.hash(&mut hasher);
-    format!("{TAG_PREFIX}{worker:02x}{:016x}", hasher.finish())
+    let mut tag = String::with_capacity(TAG_PREFIX.len() + 18);
+    tag.push_str(TAG_PREFIX);
+    for byte in [worker].into_iter().chain(hasher.finish().to_be_bytes()) {
+        for digit in [byte >> 4, byte & 15] {
+            tag.extend(char::from_digit(digit.into(), 16));
+        }
+    }
+    tag
 }
 
 /// The worker that made this tag. None: not a tag of ours.

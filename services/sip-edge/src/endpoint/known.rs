@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redial_core::link::Target;
-use redial_core::{Aor, UnixMillis};
+use redial_core::{Aor, Binding, UnixMillis};
 use rustc_hash::FxHasher;
 use sip_core::uri::Uri;
 use smallvec::SmallVec;
@@ -71,6 +71,16 @@ impl Known {
         self.learn_in(&mut locked(&self.aors, aor), config, aor, targets);
     }
 
+    /// As [`Self::learn`], from the answer to a REGISTER: most only prolong what is known, for which nothing is copied.
+    pub(crate) fn learn_registered(&self, config: &EndpointConfig, aor: &Aor, bindings: &[Binding]) {
+        let mut shard = locked(&self.aors, aor);
+        let same = |t: &Target, b: &Binding| t.uri == b.uri && t.q == b.q && t.path == b.path && t.edge == b.edge && t.flow == b.flow;
+        if !shard.refresh(aor, bindings, same, |binding| binding.expires_at) {
+            let targets = bindings.iter().map(|binding| (binding.expires_at, binding.into())).collect();
+            self.replace(&mut shard, config, aor, targets);
+        }
+    }
+
     /// As [`Self::learn`], from an answer that does not tell when the bindings end.
     pub(crate) fn learn_routed(&self, config: &EndpointConfig, now: UnixMillis, aor: &Aor, targets: &[Target]) {
         let until = now.after(ROUTED_TRUST);
@@ -84,9 +94,12 @@ impl Known {
     }
 
     fn learn_in(&self, shard: &mut Shard, config: &EndpointConfig, aor: &Aor, targets: Vec<(UnixMillis, Target)>) {
-        if shard.refresh(aor, &targets) {
-            return;
+        if !shard.refresh(aor, &targets, |known, (_, new)| known == new, |(until, _)| *until) {
+            self.replace(shard, config, aor, targets);
         }
+    }
+
+    fn replace(&self, shard: &mut Shard, config: &EndpointConfig, aor: &Aor, targets: Vec<(UnixMillis, Target)>) {
         self.forget(shard, aor);
         if targets.is_empty() || self.max == 0 {
             return;
@@ -146,14 +159,14 @@ impl Known {
 }
 
 impl Shard {
-    /// A REGISTER that only prolongs, as most do, moves times and nothing else.
-    fn refresh(&mut self, aor: &Aor, targets: &[(UnixMillis, Target)]) -> bool {
+    /// Where the targets are the same, only times move. False: they are not.
+    fn refresh<T>(&mut self, aor: &Aor, new: &[T], same: impl Fn(&Target, &T) -> bool, until: impl Fn(&T) -> UnixMillis) -> bool {
         let Some(entry) = self.entries.get_mut(aor) else { return false };
-        if entry.targets.len() != targets.len() || entry.targets.iter().zip(targets).any(|(old, new)| old.1 != new.1) {
+        if entry.targets.len() != new.len() || !entry.targets.iter().zip(new).all(|((_, known), new)| same(known, new)) {
             return false;
         }
-        for (old, new) in entry.targets.iter_mut().zip(targets) {
-            old.0 = new.0;
+        for (known, new) in entry.targets.iter_mut().zip(new) {
+            known.0 = until(new);
         }
         self.clock += 1;
         if let Some(aor) = self.order.remove(&std::mem::replace(&mut entry.used, self.clock)) {

@@ -1,7 +1,7 @@
 //! Requests that we answer as a user agent server: for the server itself, and REGISTER (RFC 3261 sections 8.2, 10.3 and 11).
 
+use redial_core::Aor;
 use redial_core::link::{Event, Failure, Registered, Reply};
-use redial_core::{Aor, UnixMillis};
 use sip_core::message::{Header, ResponseSpec};
 use sip_core::routing::unsupported;
 use sip_core::transaction::TransactionKey;
@@ -67,8 +67,7 @@ impl Core {
     pub(super) fn on_registered(&mut self, now: Now, server: Id, aor: &Aor, reply: Reply, out: &mut Outbox) {
         match reply {
             Reply::Registered(Registered::Bindings(bindings)) => {
-                let targets: Vec<(UnixMillis, _)> = bindings.iter().map(|b| (b.expires_at, b.into())).collect();
-                self.config.known.learn(&self.config, aor, targets);
+                self.config.known.learn_registered(&self.config, aor, &bindings);
                 let mut headers = String::with_capacity(256);
                 if let Some(request) = self.servers.get(server).and_then(|s| s.request.as_ref()) {
                     registrar::ok_headers(&mut headers, now.unix, &bindings, request.view());

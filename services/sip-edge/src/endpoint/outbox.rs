@@ -1,5 +1,6 @@
 //! What an endpoint wants done. The worker carries it out after each batch and clears it.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use redial_core::Flow;
@@ -17,7 +18,10 @@ impl Peer {
     /// The text that is stored with a binding and handed back to this edge.
     #[must_use]
     pub fn flow(&self) -> Flow {
-        Flow::new(format!("udp/{}/{}", self.listener, self.addr))
+        let mut flow = String::with_capacity(32);
+        // Writing to a String cannot fail.
+        let _ = write!(flow, "udp/{}/{}", self.listener, self.addr);
+        Flow::new(flow)
     }
 
     /// Reads what [`Self::flow`] wrote. None: not one of ours.

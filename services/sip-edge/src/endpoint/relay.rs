@@ -116,7 +116,7 @@ impl Core {
 
     /// An ACK for a 2xx goes on without any state (RFC 3261 section 16.11); one for an answer of ours ends here.
     pub(super) fn on_ack(&mut self, from: Peer, ack: Message<'_>, out: &mut Outbox) {
-        let own = ack.to().and_then(|to| to.tag()).is_none_or(|tag| identity::tag_owner(tag).is_some());
+        let own = ack.to_tag().is_none_or(|tag| identity::tag_owner(tag).is_some());
         let (Some((to, uri)), Ok(max_forwards)) = (self.ack_target(from, ack).filter(|_| !own), max_forwards(ack)) else {
             return self.config.metrics.dropped(DropReason::StrayAck);
         };

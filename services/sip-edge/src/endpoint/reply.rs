@@ -28,7 +28,7 @@ fn sent_by_ip(via: &Via<'_>) -> Option<std::net::IpAddr> {
 /// The same tag for every answer to the same request, whether or not anything was kept of it.
 pub(crate) fn to_tag(config: &EndpointConfig, worker: u8, request: Message<'_>) -> String {
     let branch = request.top_via().and_then(|v| v.branch()).unwrap_or_default();
-    let from = request.from().and_then(|f| f.tag()).unwrap_or_default();
+    let from = request.from_tag().unwrap_or_default();
     let call_id = request.call_id().unwrap_or_default();
     identity::tag(config, worker, &[call_id.as_bytes(), from.as_bytes(), branch.as_bytes()])
 }

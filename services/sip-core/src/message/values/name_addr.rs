@@ -21,6 +21,18 @@ impl<'a> NameAddr<'a> {
     /// makes it ambiguous (RFC 4475 section 3.1.2.15).
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let raw = trim(value);
+        let (display, uri, params) = Self::split(raw)?;
+        Some(Self { display, uri: Uri::parse(uri)?, params, raw })
+    }
+
+    /// Tag of a value whose URI was checked before, or does not matter: reading the URI is most of what [`Self::parse`] costs.
+    #[must_use]
+    pub fn tag_of(value: &'a [u8]) -> Option<&'a str> {
+        Self::split(trim(value))?.2.text("tag")
+    }
+
+    /// Display name, URI and parameters of a trimmed value.
+    fn split(raw: &'a [u8]) -> Option<(&'a [u8], &'a [u8], Params<'a>)> {
         let open = match raw.first()? {
             b'"' => {
                 let quoted = quoted_len(raw)?;
@@ -28,7 +40,10 @@ impl<'a> NameAddr<'a> {
             }
             _ => match memchr::memchr3(b'<', b';', b'"', raw) {
                 Some(at) if raw[at] == b'<' => at,
-                _ => return Self::bare(raw),
+                _ => {
+                    let (uri, params) = before_params(raw);
+                    return Some((b"", uri, params));
+                }
             },
         };
         let display = trim(&raw[..open]);
@@ -38,12 +53,7 @@ impl<'a> NameAddr<'a> {
         if trim_start(params.0).first().is_some_and(|&b| b != b';') || !display_well_formed(display) {
             return None;
         }
-        Some(Self { display, uri: Uri::parse(&inner[..close])?, params, raw })
-    }
-
-    fn bare(raw: &'a [u8]) -> Option<Self> {
-        let (uri, params) = before_params(raw);
-        Some(Self { display: b"", uri: Uri::parse(uri)?, params, raw })
+        Some((display, &inner[..close], params))
     }
 
     pub fn tag(&self) -> Option<&'a str> {
@@ -136,6 +146,13 @@ mod tests {
         assert!(!bracketed.is_bare());
         assert_eq!(bracketed.uri.params.text("user"), Some("phone"));
         assert_eq!(bracketed.params.text("user"), None);
+    }
+
+    #[test]
+    fn the_tag_is_found_without_reading_the_uri() {
+        for (value, tag) in [("\"a;tag=0\" <sip:a@b;tag=2>;x;tag=1 ", Some("1")), ("sip:a@b;tag=x", Some("x")), ("<sip:a@b;tag=2>", None)] {
+            assert_eq!((NameAddr::tag_of(value.as_bytes()), parse(value).tag()), (tag, tag), "{value}");
+        }
     }
 
     #[test]

@@ -102,9 +102,10 @@ impl Core {
     pub(crate) fn respond(&mut self, now: Now, id: Id, spec: ResponseSpec<'_>, out: &mut Outbox) -> bool {
         let Some(server) = self.servers.at(id) else { return false };
         let Some(request) = server.request.take() else { return false };
-        let tag = reply::to_tag(&self.config, self.worker, request.view());
+        // A 100 has no tag of its own.
+        let tag = if spec.code == 100 { String::new() } else { reply::to_tag(&self.config, self.worker, request.view()) };
         let spec = ResponseSpec { to_tag: &tag, source: Some(server.from.addr), ..spec };
-        let mut bytes = Vec::with_capacity(512);
+        let mut bytes = Vec::new();
         spec.write(request.view(), &mut bytes);
         server.request = Some(request);
         self.respond_with(now, id, spec.code, bytes, out)
