@@ -4,7 +4,7 @@ use redial_core::link::{Order, RecallOrder, Target};
 use redial_core::machine::{self, Decision, Input};
 use redial_core::store::{Step, StepOutcome, StoreError, Turn};
 use redial_core::watch::State;
-use redial_core::{Binding, EdgeGateway, EdgeId, EndReason, Pair, Policy, UnixMillis, Watch, WatchStore};
+use redial_core::{Binding, EdgeGateway, EdgeId, EndReason, Fence, Pair, Policy, UnixMillis, Watch, WatchStore};
 
 use super::Engine;
 use crate::metrics::{RecallStep, Unsure};
@@ -116,11 +116,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
 
     async fn end(&self, now: UnixMillis, watch: &Watch, reason: EndReason, turn: Turn) -> Result<Outcome, StoreError> {
         let pair = &watch.pair;
-        let ended = self.store.end(now, pair, Some(watch.fence), turn).await;
-        if ended.is_err() {
-            self.metrics.unsure(Unsure::Ended, 1);
-        }
-        if !ended? {
+        if !self.end_in_store(now, pair, Some(watch.fence), turn).await? {
             return Ok(Outcome::Stale);
         }
         self.count_end(pair, reason);
@@ -130,6 +126,15 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             Turn::Release | Turn::Leave => {}
         }
         Ok(Outcome::Ended(reason))
+    }
+
+    /// Whether this ended the watch. When the store does not say, the end may be missing in the books, and they tell.
+    pub(super) async fn end_in_store(&self, now: UnixMillis, pair: &Pair, expect: Option<Fence>, turn: Turn) -> Result<bool, StoreError> {
+        let ended = self.store.end(now, pair, expect, turn).await;
+        if ended.is_err() {
+            self.metrics.unsure(Unsure::Ended, 1);
+        }
+        ended
     }
 
     /// Once per watch, after the store said that it was this replica which ended it (P2).

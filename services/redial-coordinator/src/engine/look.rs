@@ -138,7 +138,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
 
     /// The record's time ran out and the store dropped it; what is left of it goes too.
     pub(super) async fn gone(&self, now: UnixMillis, pair: &Pair) -> Result<(), StoreError> {
-        if self.store.end(now, pair, Some(Fence::GONE), Turn::Release).await? {
+        if self.end_in_store(now, pair, Some(Fence::GONE), Turn::Release).await? {
             self.count_end(pair, EndReason::Expired);
             self.schedule(now, Wake::Serve(pair.callee.clone()));
         }

@@ -122,7 +122,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             carry::Outcome::Ended(reason) => Ok(reason == EndReason::Cancelled),
             // Nothing, or a record that cannot be read: whatever it is, it goes.
             carry::Outcome::Gone => {
-                let ended = self.store.end(now, pair, None, Turn::Release).await?;
+                let ended = self.end_in_store(now, pair, None, Turn::Release).await?;
                 if ended {
                     self.count_end(pair, EndReason::Cancelled);
                 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use redial_core::Pair;
+use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisResult};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -113,9 +114,21 @@ impl Listener {
         }
     }
 
+    /// A Redis that makes room by dropping keys drops watches that were granted.
+    async fn warn_of_eviction(&self, connection: &mut MultiplexedConnection) {
+        let mut get = redis::cmd("CONFIG");
+        get.arg("GET").arg("maxmemory-policy");
+        // Not allowed to ask, or no answer: the next command tells.
+        let Ok(Ok(found)) = timeout(PATIENCE, get.query_async::<Vec<String>>(connection)).await else { return };
+        if let Some(policy) = found.get(1).filter(|policy| *policy != "noeviction") {
+            tracing::warn!(policy, "redis may evict watches when it is full; set maxmemory-policy to noeviction");
+        }
+    }
+
     /// Makes Redis send the events, keeping what it sends already. False where that is not allowed.
     async fn switch_on(&self) -> Result<bool, Lost> {
         let mut connection = timeout(PATIENCE, self.client.get_multiplexed_async_connection()).await??;
+        self.warn_of_eviction(&mut connection).await;
         let get = redis::cmd("CONFIG").arg("GET").arg(SETTING).to_owned();
         let found: RedisResult<Vec<String>> = timeout(PATIENCE, get.query_async(&mut connection)).await?;
         let flags = match found {

@@ -56,6 +56,19 @@ async fn an_expired_watch_gives_a_hint_and_other_flags_stay() {
 }
 
 #[tokio::test]
+async fn the_database_in_the_url_is_the_one_that_is_used_and_listened_to() {
+    let server = RedisServer::start();
+    let store = RedisStore::open(&format!("{}3", server.url())).expect("url");
+    let mut expiries = expiry::hints(&store, 16, CancellationToken::new());
+    until_on(&mut expiries, true).await;
+    let over = arm_short(&store, "alice").await;
+    assert_eq!(next(&mut expiries).await, over);
+    assert_eq!(command(&server, &["DBSIZE"]), redis::Value::Int(0), "nothing is in the default database");
+    let socket = RedisStore::open("redis+unix:///nowhere/redis.sock?db=2").expect("a socket's URL is one");
+    assert!(socket.ping().await.is_err());
+}
+
+#[tokio::test]
 async fn hints_come_back_after_redis_was_away() {
     let mut server = RedisServer::start();
     let store = RedisStore::open(&server.url()).expect("url");
