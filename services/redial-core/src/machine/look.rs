@@ -32,7 +32,7 @@ impl Case<'_> {
             return if returned { self.rest(false) } else { Decision::Wait { due: w.deadline, recheck: true } };
         }
         if self.now < w.not_before && !returned {
-            return self.wait(if w.parked { w.deadline } else { w.not_before });
+            return self.wait(if w.parked && !at.caller_online { w.deadline } else { w.not_before });
         }
         if !at.caller_online {
             return if w.parked { self.wait(w.deadline) } else { self.rest(true) };

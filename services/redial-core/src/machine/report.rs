@@ -1,11 +1,11 @@
 //! What edges report about recalls and calls.
 
 use super::{Case, Decision, Input, UNDELIVERED_WAIT};
-use crate::Fence;
 use crate::link::{CallResult, RecallResult};
 use crate::policy::{EndOn, Fanout};
 use crate::store::Turn;
 use crate::watch::{EndReason, State, Watch};
+use crate::{Fence, backoff};
 
 impl Case<'_> {
     /// Reports that end the watch whatever the time is: the call was made, given up or declined, and saying `expired` would be wrong.
@@ -78,12 +78,13 @@ impl Case<'_> {
     }
 
     /// The caller could not be reached. No attempt is counted, and no further one is made before the caller registers, or, should the
-    /// same binding still be all there is, before the first retry time.
+    /// same binding still be all there is, after a wait that grows with every try: each was a claim and its end, two steps of the fence.
     fn caller_gone(self) -> Decision {
-        let not_before = self.now.after(self.policy.retry_initial);
-        let next = Watch { parked: true, not_before, ..self.next(State::Armed) };
-        let deadline = next.deadline;
-        self.step(next, deadline, Turn::Release)
+        let steps = self.watch.fence.0.saturating_sub(self.watch.armed_at.0);
+        let tries = u32::try_from(steps.div_ceil(2)).unwrap_or(u32::MAX);
+        let wait = backoff::delay(self.policy.retry_initial, self.policy.retry_max, tries).max(UNDELIVERED_WAIT);
+        let not_before = self.now.after(wait);
+        self.step(Watch { parked: true, not_before, ..self.next(State::Armed) }, not_before, Turn::Release)
     }
 
     /// `fence` belongs to the order that is out now.

@@ -101,15 +101,30 @@ async fn a_caller_who_registers_while_the_recall_fails_is_recalled_again_at_once
     assert!(b.recalled().is_empty(), "the first order is still out");
     b.report(&order, RecallResult::Unreachable).await;
     let again = b.order();
-    // Unreachable once more, and no REGISTER since: now it waits for one.
+    // Unreachable once more, and no REGISTER since: now it waits for one, for a while.
     b.report(&again, RecallResult::Unreachable).await;
-    b.advance(600).await;
+    b.advance(50).await;
     b.sweep().await;
     assert!(b.recalled().is_empty());
     b.register("alice").await;
     let last = b.order();
     b.connect(&last).await;
     assert_eq!((b.ended(Connected), b.all_ended()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_caller_who_stays_silent_and_registered_is_asked_again_more_and_more_rarely() {
+    let (mut b, mut order) = recalled(|_| ()).await;
+    for wait in [30, 60, 120, 240, 480, 600, 600] {
+        b.report(&order, RecallResult::Unreachable).await;
+        b.advance(wait - 1).await;
+        b.sweep().await;
+        assert!(b.recalled().is_empty(), "{wait}");
+        b.advance(1).await;
+        b.sweep().await;
+        order = b.order();
+    }
+    assert_eq!(b.watch("alice", "bob").await.unwrap().attempts, 0);
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ fn armed_without_its_caller_is_parked_and_frees_the_turn() {
 fn parked_waits_for_its_caller_to_register() {
     let policy = Policy::default();
     let parked = Watch { parked: true, not_before: at(30_000), ..watch(State::Armed) };
-    assert_eq!(on(NOW, &policy, &parked, &Input::Look(HERE)), Decision::Wait { due: DEADLINE, recheck: false });
+    assert_eq!(on(NOW, &policy, &parked, &Input::Look(HERE)), Decision::Wait { due: at(30_000), recheck: false });
     let gone = Situation { caller_online: false, ..HERE };
     assert_eq!(on(at(40_000), &policy, &parked, &Input::Look(gone)), Decision::Wait { due: DEADLINE, recheck: false });
     let back = Situation { caller_returned: true, ..HERE };
@@ -172,9 +172,13 @@ fn refused_recall_climbs_the_ladder_then_fails() {
 
 #[test]
 fn unreachable_caller_is_parked_without_an_attempt() {
-    let Decision::Step { step, order: None, .. } = decide(CLAIMED, recall(RecallResult::Unreachable)) else { panic!() };
-    assert_eq!((step.next.state, step.next.parked, step.next.attempts), (State::Armed, true, 0));
-    assert_eq!((step.next.not_before, step.due, step.turn), (at(30_000), DEADLINE, Turn::Release));
+    for (tries, wait) in [(1, 30_000), (2, 60_000), (3, 120_000), (99, 600_000)] {
+        let claimed = Watch { armed_at: UnixMillis(FENCE.0 + 1 - 2 * tries), ..watch(CLAIMED) };
+        let decision = on(NOW, &Policy::default(), &claimed, &recall(RecallResult::Unreachable));
+        let Decision::Step { step, order: None, .. } = decision else { panic!("{decision:?}") };
+        assert_eq!((step.next.state, step.next.parked, step.next.attempts), (State::Armed, true, 0));
+        assert_eq!((step.next.not_before, step.due, step.turn), (at(wait), at(wait), Turn::Release), "{tries}");
+    }
 }
 
 #[test]
