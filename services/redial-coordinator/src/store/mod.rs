@@ -14,6 +14,7 @@
 //! | A while bob settles | the heads of the queue due in 1 s | B's next sweep |
 //! | A between claim and order, or the edge with the order (P3) | `Claimed` until t+22, due then; carol due then too | B at t+22: claims again as one more attempt; the old order's report has an old fence and changes nothing |
 //! | the order finds the edge's queue full | `Claimed` | A gives the claim back at once, next try in 1 s, no attempt counted |
+//! | alice's phone moves: the REFER goes to where it was, her REGISTER comes before the order has failed | `Claimed`, then parked with what was known of her bindings | parking looks again: her bindings are others by now, so she is recalled at once |
 //! | A after the 202 | `Recalling` until t+20, due then | any replica takes alice's INVITE; if none comes, B at t+20: next rung |
 //! | A or the edge in the call's set-up | `Calling` until t+200, due then | the answer is reported to any replica; if the edge is dead, B at t+200: a failed attempt |
 //! | the store while an answer is reported | `Calling` | A keeps the answer in mind and says it again every 2 s; with A dead too, alice is recalled once too often |
