@@ -169,6 +169,25 @@ fn a_caller_who_gives_the_new_call_up_is_not_recalled_again() -> Result<()> {
     stage.redial.service.wait_ended("cancelled", 1)
 }
 
+/// Bob's phone registers and leaves while Alice's is deaf; then it hears the repeated REFER and calls in vain.
+#[test]
+fn a_callee_gone_again_before_the_new_call_is_remembered_still() -> Result<()> {
+    let stage = Stage::set(&Policy::default().set("recallTimeout", "\"20s\""))?;
+    stage.alice_misses_bob()?;
+    stage.bob("register").run()?;
+    stage.redial.service.wait_metric("redial_recalls_total", &[("result", "ordered")], 1.0)?;
+    stage.bob("register").key("ttl", 0).run()?;
+    stage.alice("caller_recalled_in_vain").run()?;
+    ensure!(stage.redial.service.ended()? == 0.0);
+    let alice = stage.alice("caller_recalled").start()?;
+    stage.bob("register").run()?;
+    stage.bob("callee_answers").run()?;
+    alice.wait()?;
+    stage.redial.service.wait_ended("connected", 1)?;
+    ensure!(stage.redial.service.armed()? == 1.0, "the same watch all along");
+    Ok(())
+}
+
 #[test]
 fn a_call_rings_at_every_contact_and_stops_where_it_is_not_answered() -> Result<()> {
     let stage = Stage::set(&Policy::default())?;
