@@ -74,7 +74,7 @@ pub struct SipSettings {
     #[arg(long, value_name = "TIME", default_value = "4ms", value_parser = duration)]
     pub batch_linger: Duration,
     /// Under load, a worker takes in datagrams at most this often; a lone one never waits [0s: always at once]
-    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "2ms", value_parser = duration)]
     pub receive_linger: Duration,
     /// Requests to coordinators that may be open at once; more fail at once
     #[arg(long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -27,7 +27,7 @@ pub(crate) struct Server {
     pub(crate) from: Peer,
     reply_to: Peer,
     /// The last response, for retransmissions.
-    last: Vec<u8>,
+    last: Box<[u8]>,
     /// Kept until the final response is made of it.
     pub(crate) request: Option<MessageBuf>,
     pub(crate) fork: Option<Box<Fork>>,
@@ -66,7 +66,7 @@ impl Core {
             machine,
             from,
             reply_to: reply::destination(request, from),
-            last: Vec::new(),
+            last: Box::default(),
             request: Some(MessageBuf::from(request)),
             fork: None,
             armed: Armed::default(),
@@ -120,7 +120,8 @@ impl Core {
             Machine::Other(m) => m.respond(now.instant, code, &mut actions),
         };
         if accepted {
-            server.last = bytes;
+            // Exactly as long as it is: it is kept for 32 s.
+            server.last = bytes.as_slice().into();
             match (&server.request, &server.machine) {
                 (_, Machine::Invite(_)) => self.config.metrics.response_out(Method::Invite, code),
                 (Some(request), Machine::Other(_)) => self.config.metrics.response_out(request.view().method(), code),
