@@ -1,4 +1,4 @@
-//! One loop per core. It owns one endpoint and one socket per listener; nothing in it is shared but counters.
+//! One loop per core. It owns one endpoint and one socket per listener; nothing in it is shared but counters and what the edge remembers of bindings.
 //!
 //! A turn: wait until anything is ready, read both clocks once, feed the endpoint what came (each source bounded, so none starves the
 //! others), then carry out its outbox. Under load, turns keep a distance ([`Pace`]).

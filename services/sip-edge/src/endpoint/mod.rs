@@ -61,7 +61,8 @@ pub struct Now {
     pub unix: UnixMillis,
 }
 
-/// Registrar, proxy and recalls of one worker. Owns its transactions; nothing is shared with other workers but the config and counters.
+/// Registrar, proxy and recalls of one worker. Owns its transactions; shared with other workers are only the config, counters and what [`known::Known`]
+/// remembers.
 #[derive(Debug)]
 pub struct Endpoint {
     core: Core,
