@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod clock;
+pub mod discovery;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

@@ -1,0 +1,1 @@
+//! The Kubernetes form of a policy.
