@@ -4,10 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test lint fmt bench clean compiler tools
+.PHONY: help demo test lint fmt bench cluster cluster-down clean compiler tools
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: compiler ## build `redial` and play the whole story with two phones over real UDP (installs nothing but a C compiler when there is none)
 	cargo build --release --package redial --bin redial
@@ -28,7 +28,14 @@ bench: compiler tools ## load edge, coordinator and Redis with sipp; CPU per mes
 	cargo build --release --workspace --bins
 	$(TARGET)/release/load
 
-clean: ## remove what was built
+cluster: compiler ## build and start a Kubernetes of our own, in a network namespace (as root; needs Go; installs etcd-server, runc and the like by apt)
+	tests/cluster/build
+	tests/cluster/up
+
+cluster-down: ## end it, and leave nothing but its binaries
+	tests/cluster/down
+
+clean: ## remove what was built what was built
 	cargo clean
 
 compiler:

@@ -1,0 +1,34 @@
+# Sourced by the scripts beside it: where things are, and what the cluster is called.
+# Binaries are kept between runs ($XDG_CACHE_HOME), everything else lies in STATE and is gone after `down`.
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$HERE/versions"
+CACHE=${REDIAL_CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/redial-cluster}
+BIN=$CACHE/$(cat "$HERE/versions" "$HERE/go.mod" | sha256sum | cut -c1-12)/bin
+STATE=${REDIAL_CLUSTER_STATE:-/var/lib/redial-cluster}
+NAME=redial-cluster
+NETNS=/run/netns/$NAME
+# Of the node: on a bridge inside the namespace, so it can be any address. Pods: 10.244.0.0/24, services: 10.96.0.0/16.
+NODE_IP=172.31.255.1
+CONTAINERD_SOCKET=$STATE/containerd.sock
+export PATH=$BIN:$PATH
+
+say() { echo "cluster: $*"; }
+die() { echo "cluster: $*" >&2; exit 1; }
+as_root() { [[ $(id -u) -eq 0 ]] || die "needs root, for namespaces and containers"; }
+
+# runs NAME: whether the process that `up` started under that name is still the one with the recorded id.
+runs() {
+  local pid line
+  pid=$(cat "$STATE/run/$1" 2>/dev/null) && [[ -n $pid ]] || return 1
+  line=$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") && [[ $line == *"$STATE"* ]]
+}
+
+# wait_for SECONDS WHAT COMMAND...
+wait_for() {
+  local end=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < end)) || die "$what did not come up; see $STATE/log"
+    sleep 0.2
+  done
+}
