@@ -35,7 +35,7 @@ cluster: compiler ## build and start a Kubernetes of our own, in a network names
 cluster-down: ## end it, and leave nothing but its binaries
 	tests/cluster/down
 
-clean: ## remove what was built what was built
+clean: ## remove what was built
 	cargo clean
 
 compiler:

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use anyhow::{Context as _, Result, ensure};
-use redial_tests::{Cluster, Phone, Policy, Standalone, ports, redial};
+use redial_tests::{Cluster, DOMAIN, Phone, Policy, Standalone, ports, redial};
 use serde_json::Value;
 
 fn text(output: &Output) -> String {
@@ -128,5 +128,61 @@ fn the_demo_fails_against_a_server_that_does_not_recall() -> Result<()> {
     let demo = redial(&["demo", "--server", &server.sip.to_string()])?;
     ensure!(demo.status.code() == Some(1), "{}\n{}", demo.status, text(&demo));
     ensure!(text(&demo).contains("REFER"), "it says what did not come:\n{}", text(&demo));
+    Ok(())
+}
+
+fn check(server: &Standalone, more: &[&str]) -> Result<Output> {
+    // By name, as in a cluster.
+    let address = format!("udp:localhost:{}", server.sip.port());
+    redial(&[&["check", "--server", &address, "--domain", DOMAIN], more].concat())
+}
+
+#[test]
+fn a_check_succeeds_only_when_the_call_was_connected_and_leaves_nothing() -> Result<()> {
+    let server = Standalone::start(&Policy::default(), &[])?;
+    let checked = check(&server, &[])?;
+    let said = text(&checked);
+    ensure!(checked.status.success() && said.trim_end().ends_with("connected"), "{said}");
+    for message in ["OPTIONS", "REGISTER", "480", "REFER", "202", "INVITE", "ACK", "BYE"] {
+        ensure!(said.contains(message), "{message} is missing in the ladder:\n{said}");
+    }
+    server.service.wait_ended("connected", 1)?;
+    let coordinator = format!("http://{}", server.control);
+    let callee = said.split_whitespace().nth(2).and_then(|aor| aor.strip_prefix("sip:")).context("no callee")?;
+    ensure!(callee.starts_with("check-callee-"), "{callee}");
+    ensure!(rows(&coordinator, &["binding", "list", callee])?.is_empty());
+    ensure!(rows(&coordinator, &["watch", "list"])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_check_with_passwords_answers_every_challenge() -> Result<()> {
+    let users = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/users");
+    let server = Standalone::start(&Policy::default(), &["--users", users])?;
+    let checked = check(&server, &["--user", "alice:secret", "--user", "bob:secret"])?;
+    ensure!(checked.status.success(), "{}", text(&checked));
+    let refused = check(&server, &["--user", "alice:secret", "--user", "bob:wrong", "--timeout", "5s"])?;
+    ensure!(refused.status.code() == Some(1) && text(&refused).contains("bob"), "{}", text(&refused));
+    Ok(())
+}
+
+/// The watch is granted, but its recall is an hour away: the check gives up in time, and takes its watch with it.
+#[test]
+fn a_check_without_a_recall_fails_and_leaves_nothing() -> Result<()> {
+    let server = Standalone::start(&Policy::default(), &["--settle", "1h"])?;
+    let checked = check(&server, &["--timeout", "3s"])?;
+    ensure!(checked.status.code() == Some(1) && text(&checked).contains("REFER"), "{}", text(&checked));
+    server.service.wait_ended("cancelled", 1)?;
+    ensure!(rows(&format!("http://{}", server.control), &["watch", "list"])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_check_of_nobody_fails_in_time() -> Result<()> {
+    let nobody = format!("udp:{}", ports::free()?);
+    let checked = redial(&["check", "--server", &nobody, "--domain", DOMAIN, "--timeout", "2s"])?;
+    ensure!(checked.status.code() == Some(1) && text(&checked).contains("OPTIONS"), "{}", text(&checked));
+    let usage = redial(&["check", "--server", "tcp:localhost:5060", "--domain", DOMAIN])?;
+    ensure!(usage.status.code() == Some(64), "{}", text(&usage));
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! `redial`: the operator's command.
 
 mod binding;
+mod check;
 mod demo;
 mod doctor;
 mod operator;
 mod output;
+mod phone;
 mod standalone;
+mod story;
 mod watch;
 
 use std::ffi::OsString;
@@ -46,6 +49,8 @@ enum Command {
         #[command(flatten)]
         target: operator::Target,
     },
+    /// Play the whole story against a running deployment; fails unless the call was connected
+    Check(check::Options),
     /// Check that a coordinator has everything that recalls need
     Doctor {
         #[command(flatten)]
@@ -75,6 +80,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => runtime.block_on(demo::run(options)),
         Command::Watch { command, target } => runtime.block_on(watch::run(command, &target, clock::unix())),
         Command::Binding { command, target } => runtime.block_on(binding::run(command, &target, clock::unix())),
+        Command::Check(options) => runtime.block_on(check::run(options)),
         Command::Doctor { target } => runtime.block_on(doctor::run(&target)),
     };
     match result {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ladder::Line;
+use crate::phone::Line;
 
 /// Messages that exist only because of auto-redial: everything of the recall (REFER, its answer, NOTIFYs).
 /// The failed INVITE, the REGISTERs and the final call would have happened anyway.

@@ -1,21 +1,22 @@
 //! `redial demo`: the whole story between real UDP sockets, as a ladder with timestamps.
 
 mod cost;
-mod ladder;
-mod phone;
-mod story;
-
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::output::print;
+use crate::phone::{Ladder, User};
 use crate::standalone::Parts;
-use ladder::Ladder;
+use crate::story;
 
 const DOMAIN: &str = "example.com";
+
+/// How long the story may take. Far above every timer that plays in it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Options of the demo.
 #[derive(Clone, Debug, Args)]
@@ -37,22 +38,19 @@ pub async fn run(options: Options) -> Result<()> {
         }
     };
     print(&format!("alice and bob are two phones on UDP sockets; redial listens on udp:{server}\n\n"));
-    let ladder = Ladder::new("alice");
-    print(&(ladder::head("alice", "redial", "bob") + "\n"));
-    let outcome = story::play(server, DOMAIN, &ladder).await;
+    let ladder = Ladder::new("alice", "redial", "bob");
+    let user = |name: &str| User { name: name.to_owned(), domain: DOMAIN.to_owned(), password: None };
+    let outcome = story::play(server, [user("alice"), user("bob")], &ladder, PATIENCE).await;
     stop.cancel();
     if let Some(running) = running {
         running.abort();
     }
-    let outcome = outcome?;
+    outcome?;
     let lines = ladder.lines();
     let spent = cost::spent(&lines);
     print(&format!("\n  {} messages on the wire, {spent} of them for the recall\n\n", lines.len()));
     print(&(cost::table(spent) + "\n"));
     ensure!(spent > 0, "no recall was seen");
-    if !outcome.connected {
-        bail!("the recalled call was not answered");
-    }
     print("connected\n");
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use redial_runtime::clock;
 use sip_core::MessageBuf;
 
 use crate::output::print;
@@ -15,11 +16,18 @@ pub enum Arrow {
     FromServer,
 }
 
+/// Which phone: on which side of the server it is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Left,
+    Right,
+}
+
 /// One message on the wire.
 #[derive(Clone, Debug)]
 pub struct Line {
     pub at: Duration,
-    pub phone: &'static str,
+    pub lane: Lane,
     pub arrow: Arrow,
     /// `INVITE`, `480 Temporarily Unavailable`...
     pub title: String,
@@ -31,21 +39,21 @@ pub struct Line {
 #[derive(Debug)]
 pub struct Ladder {
     start: Instant,
-    left: &'static str,
     lines: Mutex<Vec<Line>>,
 }
 
-/// Width of one lane between two columns.
-const LANE: usize = 34;
+/// Characters between two columns.
+const WIDTH: usize = 34;
 
 impl Ladder {
-    #[allow(clippy::disallowed_methods, reason = "the demo's stopwatch")]
-    pub fn new(left: &'static str) -> Self {
-        Self { start: Instant::now(), left, lines: Mutex::default() }
+    /// Prints the heads of the three columns.
+    pub fn new(left: &str, middle: &str, right: &str) -> Self {
+        print(&format!("{:>11}{left:<half$}{middle:^WIDTH$}{right:>half$}\n", "", half = WIDTH / 2 + 2));
+        Self { start: clock::instant(), lines: Mutex::default() }
     }
 
     /// Adds one message and prints it at once, so that the story unfolds as it happens.
-    pub fn note(&self, phone: &'static str, arrow: Arrow, bytes: &[u8]) {
+    pub fn note(&self, lane: Lane, arrow: Arrow, bytes: &[u8]) {
         let Ok(message) = MessageBuf::parse(bytes.to_vec()) else { return };
         let first = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let first = String::from_utf8_lossy(first).into_owned();
@@ -53,8 +61,8 @@ impl Ladder {
             Some(status) => status.to_owned(),
             None => first.split(' ').next().unwrap_or_default().to_owned(),
         };
-        let line = Line { at: self.start.elapsed(), phone, arrow, title, method: message.view().method().as_str().to_owned() };
-        print(&format!("{}\n", Drawn { line: &line, left: line.phone == self.left }));
+        let line = Line { at: self.start.elapsed(), lane, arrow, title, method: message.view().method().as_str().to_owned() };
+        print(&format!("{}\n", Drawn(&line)));
         if let Ok(mut lines) = self.lines.lock() {
             lines.push(line);
         }
@@ -66,25 +74,19 @@ impl Ladder {
     }
 }
 
-/// The head line of the ladder.
-pub fn head(left: &str, middle: &str, right: &str) -> String {
-    format!("{:>11}{left:<half$}{middle:^LANE$}{right:>half$}", "", half = LANE / 2 + 2)
-}
-
 /// One line between the left column and the middle, or between the middle and the right one.
-struct Drawn<'a> {
-    line: &'a Line,
-    left: bool,
-}
+struct Drawn<'a>(&'a Line);
 
 impl fmt::Display for Drawn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = LANE - 2;
-        let to_right = (self.line.arrow == Arrow::ToServer) == self.left;
-        let title: String = self.line.title.chars().take(width - 3).collect();
+        let width = WIDTH - 2;
+        let line = self.0;
+        let on_the_left = line.lane == Lane::Left;
+        let to_right = (line.arrow == Arrow::ToServer) == on_the_left;
+        let title: String = line.title.chars().take(width - 3).collect();
         let dashes = "-".repeat(width - 3 - title.chars().count());
         let shaft = if to_right { format!("-{title}-{dashes}>") } else { format!("<{dashes}-{title}-") };
-        let (left, right) = if self.left { (shaft.as_str(), "") } else { ("", shaft.as_str()) };
-        write!(f, "{:>8.3}s  |{left:^LANE$}|{right:^LANE$}|", self.line.at.as_secs_f64())
+        let (left, right) = if on_the_left { (shaft.as_str(), "") } else { ("", shaft.as_str()) };
+        write!(f, "{:>8.3}s  |{left:^WIDTH$}|{right:^WIDTH$}|", line.at.as_secs_f64())
     }
 }
