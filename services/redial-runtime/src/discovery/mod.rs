@@ -1,10 +1,16 @@
 //! Who else there is: the replicas of a service, by name and address, as they come and go.
 
+mod kubernetes;
+mod slices;
+
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+
+pub use kubernetes::{Kubernetes, NoKubernetes};
+pub use slices::{Which, members_of};
 
 /// One replica. In Kubernetes the name is the pod's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +22,17 @@ pub struct Member {
 /// The replicas at present, sorted by name. Changes wake whoever waits; the sender's end is kept by whoever finds them.
 pub type Members = watch::Receiver<Arc<[Member]>>;
 
-/// A Kubernetes Service as an operator writes it: `[NAMESPACE/]NAME:PORT`. Without a namespace it is the pod's own.
+/// Members of a service that is being followed.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Empty until they are known for the first time; the last known ones while the API server is away.
+    pub members: Members,
+    /// False until `members` are known, and while they may be out of date.
+    pub known: watch::Receiver<bool>,
+}
+
+/// A Kubernetes Service as an operator writes it: `[NAMESPACE/]NAME:PORT`, with the port that its pods listen on. Without a namespace it
+/// is the pod's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRef {
     pub namespace: Option<String>,
