@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test lint fmt bench cluster cluster-down clean compiler tools
+.PHONY: help demo test lint fmt crd bench cluster cluster-down clean compiler tools
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ lint: compiler ## formatting, clippy, who may import whom, licences
 
 fmt: ## format the code
 	cargo fmt --all
+
+crd: compiler ## write the RedialPolicy definition of the chart from its Rust types
+	mkdir -p charts/redial/crds
+	cargo run --quiet --package redial-crd --bin crd > $(TARGET)/redialpolicies.yaml
+	mv $(TARGET)/redialpolicies.yaml charts/redial/crds/redialpolicies.yaml
 
 bench: compiler tools ## load edge, coordinator and Redis with sipp; CPU per message next to a raw UDP echo (installs like test)
 	cargo build --release --workspace --bins

@@ -198,3 +198,11 @@ fn licence_expressions_are_read_as_spdx_means_them() {
     assert!(!accepted("GPL-3.0 OR (MIT AND SSPL-1.0)"));
     assert!(!accepted(""));
 }
+
+#[test]
+fn the_committed_resource_definition_is_the_generated_one() -> Result<()> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/redial/crds/redialpolicies.yaml");
+    let committed = std::fs::read_to_string(path).context(path)?;
+    ensure!(committed == redial_crd::yaml()?, "{path} differs from services/redial-crd: run `make crd`");
+    Ok(())
+}

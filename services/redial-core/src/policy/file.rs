@@ -28,8 +28,8 @@ impl PolicySet {
             .map_err(|e: toml::de::Error| vec![PolicyError { key: String::new(), problem: e.to_string().trim().to_owned() }])?;
         let mut errors = Errors::default();
         let mut set = Self::default();
-        if let Some(value) = table.remove("maxWatches") {
-            errors.take("", "maxWatches", whole::<u64>(&value).and_then(at_least_one), &mut set.max_watches);
+        if let Some(value) = table.remove(MAX_WATCHES) {
+            errors.take("", MAX_WATCHES, whole::<u64>(&value).and_then(at_least_one), &mut set.max_watches);
         }
         if let Some(value) = table.remove("default") {
             match value {
@@ -42,7 +42,7 @@ impl PolicySet {
                 Value::Array(rules) => {
                     for (n, rule) in rules.into_iter().enumerate() {
                         match rule {
-                            Value::Table(keys) => set.rules.push(errors.rule(n, set.default.clone(), keys)),
+                            Value::Table(keys) => set.rules.push(errors.rule(&format!("rule[{n}]"), set.default.clone(), keys)),
                             _ => errors.push("", &format!("rule[{n}]"), "expected a table".to_owned()),
                         }
                     }
@@ -53,27 +53,67 @@ impl PolicySet {
         for key in table.keys() {
             errors.push("", key, "unknown key".to_owned());
         }
-        if errors.0.is_empty() { Ok(set) } else { Err(errors.0) }
+        errors.or(set)
     }
 
     /// The set as text that [`PolicySet::parse`] reads back to the same set. Every rule spells out every key.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut table = Table::new();
-        table.insert("maxWatches".to_owned(), Value::Integer(i64::try_from(self.max_watches).unwrap_or(i64::MAX)));
+        table.insert(MAX_WATCHES.to_owned(), whole_number(self.max_watches));
         table.insert("default".to_owned(), Value::Table(print(&self.default)));
-        let rules = self.rules.iter().map(|rule| {
-            let mut keys = print(&rule.policy);
-            keys.insert("domain".to_owned(), Value::String(rule.domain.clone()));
-            keys.insert("user".to_owned(), Value::String(rule.user.clone()));
-            Value::Table(keys)
-        });
         if !self.rules.is_empty() {
-            table.insert("rule".to_owned(), Value::Array(rules.collect()));
+            table.insert("rule".to_owned(), Value::Array(self.rules.iter().map(|rule| Value::Table(rule.keys())).collect()));
         }
         table.to_string()
     }
+
+    /// A set without rules, from the keys of a default policy with `maxWatches` beside them: where policies are objects of their own.
+    ///
+    /// # Errors
+    /// Everything that is wrong, by plain key.
+    pub fn from_keys(mut keys: Table) -> Result<Self, Vec<PolicyError>> {
+        let mut errors = Errors::default();
+        let mut set = Self::default();
+        if let Some(value) = keys.remove(MAX_WATCHES) {
+            errors.take("", MAX_WATCHES, whole::<u64>(&value).and_then(at_least_one), &mut set.max_watches);
+        }
+        set.default = errors.policy("", Policy::default(), keys);
+        errors.or(set)
+    }
+
+    /// What [`Self::from_keys`] reads: every key of the default policy and `maxWatches`.
+    #[must_use]
+    pub fn keys(&self) -> Table {
+        let mut keys = print(&self.default);
+        keys.insert(MAX_WATCHES.to_owned(), whole_number(self.max_watches));
+        keys
+    }
 }
+
+impl Rule {
+    /// A rule from the keys of one `[[rule]]`; what they leave out is taken from `base`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, by plain key.
+    pub fn from_keys(keys: Table, base: &Policy) -> Result<Self, Vec<PolicyError>> {
+        let mut errors = Errors::default();
+        let rule = errors.rule("", base.clone(), keys);
+        errors.or(rule)
+    }
+
+    /// Every key of the rule, so that [`Self::from_keys`] reads the same rule whatever the base.
+    #[must_use]
+    pub fn keys(&self) -> Table {
+        let mut keys = print(&self.policy);
+        keys.insert("domain".to_owned(), Value::String(self.domain.clone()));
+        keys.insert("user".to_owned(), Value::String(self.user.clone()));
+        keys
+    }
+}
+
+/// The one key that is no part of a policy but of all together.
+const MAX_WATCHES: &str = "maxWatches";
 
 #[derive(Default)]
 struct Errors(Vec<PolicyError>);
@@ -94,16 +134,19 @@ impl Errors {
         }
     }
 
-    fn rule(&mut self, n: usize, base: Policy, mut keys: Table) -> Rule {
-        let scope = format!("rule[{n}]");
+    fn or<T>(self, value: T) -> Result<T, Vec<PolicyError>> {
+        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+    }
+
+    fn rule(&mut self, scope: &str, base: Policy, mut keys: Table) -> Rule {
         let (mut domain, mut user) = ("*".to_owned(), "*".to_owned());
         if let Some(value) = keys.remove("domain") {
-            self.take(&scope, "domain", string(&value).and_then(not_empty), &mut domain);
+            self.take(scope, "domain", string(&value).and_then(not_empty), &mut domain);
         }
         if let Some(value) = keys.remove("user") {
-            self.take(&scope, "user", string(&value).and_then(not_empty), &mut user);
+            self.take(scope, "user", string(&value).and_then(not_empty), &mut user);
         }
-        Rule { domain: domain.to_ascii_lowercase(), user, policy: self.policy(&scope, base, keys) }
+        Rule { domain: domain.to_ascii_lowercase(), user, policy: self.policy(scope, base, keys) }
     }
 
     fn policy(&mut self, scope: &str, mut policy: Policy, keys: Table) -> Policy {
@@ -171,6 +214,10 @@ fn contradictions(p: &Policy) -> Vec<(&'static str, String)> {
 
 fn repeats<T: PartialEq>(list: &[T]) -> bool {
     list.iter().enumerate().any(|(n, item)| list[..n].contains(item))
+}
+
+fn whole_number(n: u64) -> Value {
+    Value::Integer(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
 fn print(p: &Policy) -> Table {

@@ -99,6 +99,21 @@ fn all_problems_are_reported_one_per_key() {
 }
 
 #[test]
+fn keys_of_one_policy_are_named_plainly() {
+    let table = |text: &str| text.parse::<Table>().expect(text);
+    let named = |errors: Vec<PolicyError>| errors.into_iter().map(|e| e.key).collect::<Vec<_>>();
+    let base = Policy { period_max: Duration::from_secs(7200), ..Policy::default() };
+    assert_eq!(
+        named(Rule::from_keys(table("domain=''\nperiodMin='3h'\nmaxWatches=1"), &base).expect_err("bad")),
+        ["domain", "maxWatches", "periodMin", "periodDefault"]
+    );
+    assert_eq!(
+        named(PolicySet::from_keys(table("maxWatches=0\nsettle='x'\ndomain='*'")).expect_err("bad")),
+        ["maxWatches", "domain", "settle"]
+    );
+}
+
+#[test]
 fn contradictions_are_refused() {
     for (text, key) in [
         ("periodMin='2h'\nperiodDefault='2h'\nperiodMax='1h'", "default.periodMin"),
@@ -179,6 +194,20 @@ proptest! {
         let rules = rules.into_iter().map(|(domain, user, policy)| Rule { domain, user, policy }).collect();
         let set = PolicySet { default, rules, max_watches };
         prop_assert_eq!(PolicySet::parse(&set.to_toml()), Ok(set));
+    }
+
+    #[test]
+    fn the_keys_of_one_policy_are_read_back_unchanged(
+        policy in any_policy(),
+        base in any_policy(),
+        domain in "[a-z.*]{1,9}",
+        user in "\\PC{1,9}",
+        max_watches in 1..=i64::MAX as u64,
+    ) {
+        let rule = Rule { domain, user, policy: policy.clone() };
+        prop_assert_eq!(Rule::from_keys(rule.keys(), &base), Ok(rule));
+        let set = PolicySet { default: policy, rules: vec![], max_watches };
+        prop_assert_eq!(PolicySet::from_keys(set.keys()), Ok(set));
     }
 
     #[test]
