@@ -1,9 +1,12 @@
 //! The INVITE server machine.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::timers::{Retransmit, earlier};
 use super::{Action, Actions, Timers};
+
+/// RFC 3261 section 17.2.1: a 100 goes out unless another response is there within this time.
+const TRYING: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -16,14 +19,14 @@ enum State {
 
 /// RFC 3261 section 17.2.1 with RFC 6026: Proceeding, Completed, Confirmed, Accepted.
 ///
-/// It makes no 100 of its own: the user sends one at once. Proceeding ends only by the user's final response. A failed transport changes nothing
-/// (RFC 6026): the timers end the machine.
+/// It makes no 100 of its own but says when one is due: 200 ms after the INVITE, so that a request that is answered at once costs one response
+/// and not two. Proceeding ends only by the user's final response. A failed transport changes nothing (RFC 6026): the timers end the machine.
 #[derive(Debug)]
 pub struct InviteServer {
     state: State,
     timers: Timers,
-    /// The user has given a response that answers retransmissions.
-    answered: bool,
+    /// When a 100 is due; None once the user has given a response, which answers retransmissions too.
+    trying: Option<Instant>,
     /// Timer G.
     retransmit: Option<Retransmit>,
     /// Timer H, I or L.
@@ -32,14 +35,20 @@ pub struct InviteServer {
 
 impl InviteServer {
     #[must_use]
-    pub fn new(_now: Instant, timers: Timers) -> Self {
-        Self { state: State::Proceeding, timers, answered: false, retransmit: None, end: None }
+    pub fn new(now: Instant, timers: Timers) -> Self {
+        Self { state: State::Proceeding, timers, trying: Some(now + TRYING), retransmit: None, end: None }
+    }
+
+    /// When the user should send a 100 unless it has given another response by then; None when it has.
+    #[must_use]
+    pub fn trying_due(&self) -> Option<Instant> {
+        self.trying
     }
 
     /// The INVITE again.
     pub fn on_retransmission(&mut self, _now: Instant, actions: &mut Actions) {
         let repeat = match self.state {
-            State::Proceeding => self.answered,
+            State::Proceeding => self.trying.is_none(),
             State::Completed => true,
             // A 2xx is repeated by whoever made it, end to end.
             State::Accepted | State::Confirmed | State::Terminated => false,
@@ -71,7 +80,7 @@ impl InviteServer {
     #[must_use]
     pub fn respond(&mut self, now: Instant, code: u16, actions: &mut Actions) -> bool {
         match (self.state, code) {
-            (State::Proceeding, 100..=199) => self.answered = true,
+            (State::Proceeding, 100..=199) => {}
             (State::Proceeding, 200..=299) => {
                 self.state = State::Accepted;
                 self.end = Some(now + self.timers.give_up());
@@ -84,6 +93,7 @@ impl InviteServer {
             (State::Accepted, 200..=299) => {}
             _ => return false,
         }
+        self.trying = None;
         actions.push(Action::Transmit);
         true
     }
@@ -100,6 +110,7 @@ impl InviteServer {
         }
     }
 
+    /// But for [`Self::trying_due`].
     #[must_use]
     pub fn next_timer(&self) -> Option<Instant> {
         earlier(self.retransmit, self.end)

@@ -34,7 +34,6 @@ impl Core {
         if request.method() != Method::Invite {
             return self.locate(now, server, callee, out);
         }
-        self.respond(now, server, reply::plain(100), out);
         let period = self.requested_period(&callee, request);
         let (edge, flow) = (self.config.edge.clone(), from.flow());
         let route = Route { callee, caller, authenticated, flow, edge, period };

@@ -66,7 +66,7 @@ impl Core {
             let Some(to) = self.other_side(&token, from, request) else {
                 return self.respond_statelessly(from, request, reply::plain(403), out);
             };
-            let server = self.open_in_dialog(now, key, from, request, out);
+            let server = self.open_server(now, key, from, request);
             self.relay(now, server, to, out);
             return self.call_ended(request, &token, out);
         }
@@ -85,7 +85,7 @@ impl Core {
         if request.method() != Method::Bye && self.sender(now, from, request, out).is_none() {
             return;
         }
-        let server = self.open_in_dialog(now, key, from, request, out);
+        let server = self.open_server(now, key, from, request);
         match (contact, aor) {
             (Some(to), _) => self.relay(now, server, to, out),
             (None, Some(aor)) => self.locate(now, server, aor, out),
@@ -104,14 +104,6 @@ impl Core {
             None => drop(self.respond(now, server, reply::plain(481), out)),
         }
         true
-    }
-
-    fn open_in_dialog(&mut self, now: Now, key: TransactionKey, from: Peer, request: Message<'_>, out: &mut Outbox) -> Id {
-        let server = self.open_server(now, key, from, request);
-        if request.method() == Method::Invite {
-            self.respond(now, server, reply::plain(100), out);
-        }
-        server
     }
 
     /// An ACK for a 2xx goes on without any state (RFC 3261 section 16.11); one for an answer of ours ends here.

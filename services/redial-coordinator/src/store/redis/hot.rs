@@ -112,46 +112,81 @@ impl RedisStore {
     }
 
     pub(super) async fn arm_all(&self, now: UnixMillis, watches: &[Watch]) -> Result<Vec<ArmOutcome>, StoreError> {
-        let mut pipeline = Pipeline::with_capacity(watches.len() * 11);
-        for watch in watches {
-            self.push_arm(&mut pipeline, now, watch);
-        }
+        let mut pipeline = Pipeline::with_capacity(watches.len() * 9);
+        let queues: Vec<Queues> = watches.iter().map(|watch| self.push_arm(&mut pipeline, now, watch)).collect();
         let mut replies = Replies::new(self.run(&pipeline).await?);
-        watches
-            .iter()
-            .map(|_| {
-                let stored = replies.was_set()?;
-                let newly_due = replies.int()? == 1;
-                replies.skip(6);
-                Ok(ArmOutcome {
-                    stored,
-                    expired_before: stored && !newly_due,
-                    callee_bindings: replies.live(now)?,
-                    callee_watches: replies.count()?,
-                    caller_watches: replies.count()?,
-                })
-            })
-            .collect()
+        let mut longer = Pipeline::new();
+        let mut outcomes = Vec::with_capacity(watches.len());
+        for (watch, queues) in watches.iter().zip(&queues) {
+            let stored = replies.was_set()?;
+            let newly_due = replies.int()? == 1;
+            let (_, new_wait) = (replies.int()?, replies.int()? == 1);
+            let (_, new_mine) = (replies.int()?, replies.int()? == 1);
+            queues.prolong(&mut longer, now, watch, (new_wait, new_mine));
+            outcomes.push(ArmOutcome {
+                stored,
+                expired_before: stored && !newly_due,
+                callee_bindings: replies.live(now)?,
+                callee_watches: replies.count()?,
+                caller_watches: replies.count()?,
+            });
+        }
+        // Nothing is granted before the queues are known to live as long (P1).
+        self.run(&longer).await?;
+        Ok(outcomes)
     }
 
-    /// Replies that matter: SET and ZADD due; after six others HGETALL, ZCARD wait and ZCOUNT mine.
+    /// Replies: SET, ZADD due; ZADD and PEXPIRE of both queues; HGETALL, ZCARD wait and ZCOUNT mine.
     ///
     /// An existing record keeps its due time and its place (NX). A due entry without a record is a watch that ran out and that
     /// nobody has ended yet: it stays as it is, and whoever looks at it then finds the new record.
-    pub(super) fn push_arm(&self, pipeline: &mut Pipeline, now: UnixMillis, watch: &Watch) {
+    /// Most watches are the only one of their callee and of their caller, so that the queues are new and get their TTL here. One that is there
+    /// already keeps its own, and [`Queues::prolong`] must follow.
+    pub(super) fn push_arm(&self, pipeline: &mut Pipeline, now: UnixMillis, watch: &Watch) -> Queues {
         let pair = &watch.pair;
-        let (wait, mine) = (keys::wait(&pair.callee), keys::mine(&pair.caller));
+        let queues = Queues { wait: keys::wait(&pair.callee), mine: keys::mine(&pair.caller), arrival: self.arrival(watch.armed_at) };
         let px = ttl(now, watch.deadline);
-        let (caller, callee) = (pair.caller.as_str(), pair.callee.as_str());
         command(pipeline, "SET").arg(keys::watch(pair)).arg(codec::encode_watch(watch)).arg("NX").arg("PX").arg(px);
         command(pipeline, "ZADD").arg(keys::due(pair.callee.shard())).arg("NX").arg(watch.deadline.0).arg(keys::member(pair));
-        command(pipeline, "ZADD").arg(&wait).arg("NX").arg(self.arrival(watch.armed_at)).arg(caller);
-        push_expire(pipeline, &wait, px);
-        command(pipeline, "ZADD").arg(&mine).arg("GT").arg(watch.deadline.0).arg(callee);
-        push_expire(pipeline, &mine, px);
+        queues.push_wait(pipeline, watch);
+        command(pipeline, "PEXPIRE").arg(&queues.wait).arg(px).arg("NX");
+        queues.push_mine(pipeline, watch);
+        command(pipeline, "PEXPIRE").arg(&queues.mine).arg(px).arg("NX");
         command(pipeline, "HGETALL").arg(keys::bind(&pair.callee));
-        command(pipeline, "ZCARD").arg(&wait);
-        command(pipeline, "ZCOUNT").arg(&mine).arg(format!("({}", now.0)).arg("+inf");
+        command(pipeline, "ZCARD").arg(&queues.wait);
+        command(pipeline, "ZCOUNT").arg(&queues.mine).arg(format!("({}", now.0)).arg("+inf");
+        queues
+    }
+}
+
+/// The callee's queue and the caller's list that a new watch is in.
+pub(super) struct Queues {
+    wait: String,
+    mine: String,
+    /// Place in the callee's queue.
+    arrival: u64,
+}
+
+impl Queues {
+    fn push_wait(&self, pipeline: &mut Pipeline, watch: &Watch) {
+        command(pipeline, "ZADD").arg(&self.wait).arg("NX").arg(self.arrival).arg(watch.pair.caller.as_str());
+    }
+
+    fn push_mine(&self, pipeline: &mut Pipeline, watch: &Watch) {
+        command(pipeline, "ZADD").arg(&self.mine).arg("GT").arg(watch.deadline.0).arg(watch.pair.callee.as_str());
+    }
+
+    /// Lets queues that were there before live as long as the watch. They are written once more, because their old TTL may have ended meanwhile.
+    fn prolong(&self, pipeline: &mut Pipeline, now: UnixMillis, watch: &Watch, (new_wait, new_mine): (bool, bool)) {
+        let px = ttl(now, watch.deadline);
+        if !new_wait {
+            self.push_wait(pipeline, watch);
+            push_expire(pipeline, &self.wait, px);
+        }
+        if !new_mine {
+            self.push_mine(pipeline, watch);
+            push_expire(pipeline, &self.mine, px);
+        }
     }
 }
 

@@ -62,11 +62,24 @@ fn a_refused_call_is_acknowledged_on_both_legs() {
 }
 
 #[test]
+fn a_100_is_sent_only_when_nothing_else_is_within_200_ms() {
+    let mut driver = Driver::new(config());
+    driver.receive(ALICE, &invite("1", ""));
+    assert!(driver.pass(Duration::from_millis(199)).is_empty());
+    assert_eq!(codes(&driver.reply(offline(Offline::NotWatched(NotWatched::PolicyOff)))), [480]);
+    assert!(!codes(&driver.pass(Duration::from_millis(100))).contains(&100));
+    driver.receive(ALICE, &invite("2", ""));
+    let late = driver.pass(Duration::from_millis(499));
+    assert_eq!(late.iter().filter(|s| s.status() == 100).count(), 1);
+    assert_eq!(codes(&driver.receive(ALICE, &invite("2", ""))), [100], "sent again to who asks again");
+}
+
+#[test]
 fn requests_that_come_again_are_answered_from_memory() {
     let mut driver = Driver::new(config());
     let call = invite("1", "");
-    assert_eq!(codes(&driver.receive(ALICE, &call)), [100]);
-    assert_eq!(codes(&driver.receive(ALICE, &call)), [100]);
+    assert!(driver.receive(ALICE, &call).is_empty());
+    assert!(driver.receive(ALICE, &call).is_empty());
     assert_eq!(driver.requests.len(), 1);
     let invites = driver.reply(online(&[target(BOB, 1000)]));
     driver.receive(BOB, &invites[0].response(180, ""));

@@ -89,12 +89,12 @@ fn a_request_that_comes_back_unchanged_is_a_loop() {
 fn a_full_table_refuses_what_is_new_and_keeps_what_it_has() {
     let mut driver = Driver::new(super::super::EndpointConfig { max_transactions: 3, ..config() });
     for n in 0..3 {
-        assert_eq!(codes(&driver.receive(ALICE, &invite(&n.to_string(), ""))), [100]);
+        assert!(driver.receive(ALICE, &invite(&n.to_string(), "")).is_empty());
     }
     let (code, sent) = answer(&mut driver, &invite("more", ""));
     assert_eq!((code, sent.header("Retry-After").is_some()), (503, true));
     assert_eq!((driver.transactions().0, driver.requests.len()), (3, 3));
-    assert_eq!(codes(&driver.receive(ALICE, &invite("0", ""))), [100]);
+    assert!(driver.receive(ALICE, &invite("0", "")).is_empty());
     assert_eq!(driver.reply(online(&[target(BOB, 1000)])).len(), 1);
     // What makes room is taken even now.
     let cancelled = driver.receive(ALICE, &request("CANCEL", "sip:bob@example.com", "1", ""));
@@ -102,7 +102,7 @@ fn a_full_table_refuses_what_is_new_and_keeps_what_it_has() {
     let ack = request("ACK", "sip:bob@example.com", "1", "");
     driver.receive(ALICE, &ack.replace("To: <sip:bob@example.com>", &format!("To: {}", cancelled[1].header("To").unwrap())));
     driver.pass(Duration::from_secs(6));
-    assert_eq!(codes(&driver.receive(ALICE, &invite("more", ""))), [100]);
+    assert!(driver.receive(ALICE, &invite("more", "")).is_empty());
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn codes(sent: &[Sent]) -> Vec<u16> {
 /// A call that has reached bob's phone: the driver, and the INVITE as it came there.
 fn ringing(reply: Reply) -> (Driver, Vec<Sent>) {
     let mut driver = Driver::new(config());
-    assert_eq!(codes(&driver.receive(ALICE, &invite("1", ""))), [100]);
+    assert!(driver.receive(ALICE, &invite("1", "")).is_empty());
     let invites = driver.reply(reply);
     assert!(!invites.is_empty() && invites.iter().all(|s| s.method() == "INVITE" && s.status() == 0), "{invites:?}");
     (driver, invites)

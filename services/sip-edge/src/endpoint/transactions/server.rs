@@ -40,12 +40,18 @@ impl Server {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        match &self.machine {
+        let machine = match &self.machine {
             Machine::Invite(m) => m.next_timer(),
-            Machine::Other(m) => match (m.next_timer(), m.trying_due().filter(|_| self.fork.is_some())) {
-                (Some(end), Some(trying)) => Some(end.min(trying)),
-                (end, trying) => end.or(trying),
-            },
+            Machine::Other(m) => m.next_timer(),
+        };
+        [machine, self.trying_due()].into_iter().flatten().min()
+    }
+
+    /// When the sender must hear that the request is being worked on.
+    fn trying_due(&self) -> Option<Instant> {
+        match &self.machine {
+            Machine::Invite(m) => m.trying_due(),
+            Machine::Other(m) => m.trying_due().filter(|_| self.fork.is_some()),
         }
     }
 }
@@ -140,13 +146,10 @@ impl Core {
         let Some(server) = self.servers.at(id) else { return };
         server.armed.fired(at);
         let mut actions = Actions::new();
-        let mut trying = false;
+        let trying = server.trying_due().is_some_and(|due| due <= now.instant);
         match &mut server.machine {
             Machine::Invite(m) => m.on_timer(now.instant, &mut actions),
-            Machine::Other(m) => {
-                trying = server.fork.is_some() && m.trying_due().is_some_and(|due| due <= now.instant);
-                m.on_timer(now.instant, &mut actions);
-            }
+            Machine::Other(m) => m.on_timer(now.instant, &mut actions),
         }
         if actions.contains(&Action::Terminate) {
             self.abandon(now, id, out);
