@@ -18,7 +18,7 @@ pub use cluster::Cluster;
 pub use metrics::Metrics;
 pub use phone::Phone;
 pub use policy::Policy;
-pub use process::Process;
+pub use process::{Process, Scratch};
 pub use redis_server::Redis;
 pub use services::{Coordinator, Edge, Standalone, redial};
 pub use sipp::Sipp;

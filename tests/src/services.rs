@@ -59,6 +59,13 @@ impl Service {
         until(&format!("{name}{labels:?} >= {value}"), PATIENCE, || Ok((self.metrics()?.sum(name, labels) >= value).then_some(())))
     }
 
+    /// Waits until the process has logged this.
+    /// # Errors
+    /// When it does not.
+    pub fn wait_log(&self, text: &str) -> Result<()> {
+        until(&format!("{text:?} in the log"), PATIENCE, || Ok(self.process.log().contains(text).then_some(())))
+    }
+
     /// Waits until that many watches ended for that reason, and checks that they are not more.
     /// # Errors
     /// When it is another number.

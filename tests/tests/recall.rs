@@ -1,7 +1,8 @@
 //! Recalls in an order of messages that sipp cannot play.
 
-use anyhow::{Result, ensure};
-use redial_tests::{Phone, Policy, Standalone};
+use anyhow::{Result, anyhow, ensure};
+use redial_tests::{Phone, Policy, Scratch, Sipp, Standalone, ports};
+use sip_core::digest::{Algorithm, Credentials, Ha1, verify};
 use sip_core::message::Header;
 
 /// Alice has missed Bob, and both are back: the REFER is on its way.
@@ -49,6 +50,52 @@ fn a_phone_that_refuses_the_first_rung_is_asked_on_the_second_and_its_notify_is_
         }
         ensure!(redial.service.recalls()? == 2.0, "{refusal}: once for each rung");
     }
+    Ok(())
+}
+
+fn credentials(text: &str) -> Result<(Scratch, String)> {
+    let scratch = Scratch::new("credentials")?;
+    let path = scratch.file("credentials.toml", text)?;
+    Ok((scratch, path))
+}
+
+#[test]
+fn a_phone_that_challenges_the_recall_gets_the_policys_credentials() -> Result<()> {
+    let (_scratch, file) = credentials("[ours]\nusername = 'redial'\npassword = 'secret'\n")?;
+    let policy = Policy::default().set("credentials", "\"ours\"");
+    let redial = Standalone::start(&policy, &["--credentials", &file])?;
+    let (alice, bob) = (ports::free()?, ports::free()?);
+    let sipp = |scenario: &'static str| Sipp::new(scenario, "alice", alice, redial.sip).to("bob");
+    sipp("register").run()?;
+    sipp("invite_remembered").run()?;
+    let recalled = sipp("caller_challenges_recall").start()?;
+    Sipp::new("register", "bob", bob, redial.sip).run()?;
+    Sipp::new("callee_answers", "bob", bob, redial.sip).run()?;
+    recalled.wait()?;
+    redial.service.wait_ended("connected", 1)?;
+    ensure!(redial.service.recalls()? == 1.0, "a challenge is no refusal");
+    Ok(())
+}
+
+#[test]
+fn changed_credentials_are_taken_over_and_bad_ones_are_not() -> Result<()> {
+    let (scratch, file) = credentials("[ours]\nusername = 'redial'\npassword = 'old'\n")?;
+    let policy = Policy::default().set("credentials", "\"ours\"").set("ladder", "[1]");
+    let redial = Standalone::start(&policy, &["--credentials", &file])?;
+    scratch.file("credentials.toml", "[ours]\nusername = 'redial'\npassword = 'hunter7'\n")?;
+    redial.service.wait_log("credentials read")?;
+    scratch.file("credentials.toml", "[ours]\nusername = 'redial'\n")?;
+    redial.service.wait_log("credentials not read")?;
+    let mut alice = Phone::registered("alice", redial.sip)?;
+    alice.miss("bob")?;
+    let _bob = Phone::registered("bob", redial.sip)?;
+    let refer = alice.expect("REFER")?;
+    alice.answer(&refer, 401, "WWW-Authenticate: Digest realm=\"phone\", nonce=\"n\", qop=\"auth\", algorithm=SHA-256\r\n")?;
+    let again = alice.expect("REFER")?;
+    let proof = again.header(Header::Authorization);
+    let proof = Credentials::parse(proof.as_bytes()).map_err(|error| anyhow!("{error}: {proof}"))?;
+    ensure!(verify(&proof, "REFER", &Ha1::new(Algorithm::Sha256, "redial", "phone", "hunter7")), "the last good password");
+    ensure!(!redial.service.process.log().contains("hunter7"), "a password is in the log");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redial_core::Fence;
-use redial_core::link::{Order, RecallOrder};
+use redial_core::link::{Credentials, Order, RecallOrder};
 
 use super::{ConvertError, each, into_each, millis, missing, narrow};
 use crate::v1;
@@ -34,6 +34,7 @@ impl From<RecallOrder> for v1::RecallOrder {
             rung: r.rung.into(),
             targets: into_each(r.targets),
             timeout_ms: millis(r.timeout),
+            credentials: r.credentials.map(|c| v1::Credentials { username: c.username, password: c.password }),
         }
     }
 }
@@ -47,6 +48,7 @@ impl TryFrom<v1::RecallOrder> for RecallOrder {
             rung: narrow(r.rung, "recall_order.rung")?,
             targets: each(r.targets)?,
             timeout: Duration::from_millis(r.timeout_ms),
+            credentials: r.credentials.map(|c| Credentials { username: c.username, password: c.password }),
         })
     }
 }

@@ -67,6 +67,7 @@ impl From<&Policy> for v1::Policy {
             turn_max_ms: millis(p.turn_max),
             max_per_caller: p.max_per_caller,
             max_per_callee: p.max_per_callee,
+            credentials: p.credentials.clone(),
         }
     }
 }
@@ -106,6 +107,7 @@ impl TryFrom<v1::Policy> for Policy {
             turn_max: Duration::from_millis(p.turn_max_ms),
             max_per_caller: p.max_per_caller,
             max_per_callee: p.max_per_callee,
+            credentials: p.credentials,
         })
     }
 }

@@ -155,8 +155,12 @@ fn reply() -> impl Strategy<Value = Reply> {
 }
 
 fn order() -> impl Strategy<Value = Order> {
-    (pair(), any::<u64>(), any::<u8>(), vec(target(), 0..3), millis())
-        .prop_map(|(pair, fence, rung, targets, timeout)| Order::Recall(RecallOrder { pair, fence: Fence(fence), rung, targets, timeout }))
+    let credentials = (text(), text()).prop_map(|(username, password)| Credentials { username, password });
+    (pair(), any::<u64>(), any::<u8>(), vec(target(), 0..3), millis(), option::of(credentials)).prop_map(
+        |(pair, fence, rung, targets, timeout, credentials)| {
+            Order::Recall(RecallOrder { pair, fence: Fence(fence), rung, targets, timeout, credentials })
+        },
+    )
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
@@ -167,9 +171,9 @@ fn policy() -> impl Strategy<Value = Policy> {
         any::<bool>(),
         any::<bool>(),
     );
-    let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), vec(any::<u8>(), 0..4));
+    let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), vec(any::<u8>(), 0..4), option::of(text()));
     (text(), sources, choices, numbers, prop::array::uniform8(millis())).prop_map(
-        |(period_header, period_from, (fanout, end_on, enabled, forward_expires), (a, b, c, ladder), d)| Policy {
+        |(period_header, period_from, (fanout, end_on, enabled, forward_expires), (a, b, c, ladder, credentials), d)| Policy {
             enabled,
             period_header,
             period_from,
@@ -188,6 +192,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             turn_max: d[7],
             max_per_caller: b,
             max_per_callee: c,
+            credentials,
         },
     )
 }

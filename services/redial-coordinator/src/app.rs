@@ -19,6 +19,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::coordinator::{Coordinator, Hints, Setup};
+use crate::credentials::{BadCredentials, CredentialFile};
 use crate::grpc::{LinkService, OperatorService};
 use crate::policies::{BadPolicies, PolicyFile, settled};
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// None: default policies.
     pub policy: Option<PathBuf>,
+    /// Credentials for phones that challenge a recall. None: such phones count as refusing.
+    pub credentials: Option<PathBuf>,
     /// Overrides `settle` of every policy.
     pub settle: Option<Duration>,
     pub setup: Setup,
@@ -55,6 +58,8 @@ pub enum BuildError {
     Bind(SocketAddr, io::Error),
     #[error("bad policies: {0}")]
     Policies(#[from] BadPolicies),
+    #[error("bad credentials: {0}")]
+    Credentials(#[from] BadCredentials),
 }
 
 /// A coordinator whose address is bound.
@@ -64,6 +69,7 @@ pub struct App<S> {
     addr: SocketAddr,
     coordinator: Coordinator<S>,
     file: Option<PolicyFile>,
+    secrets: Option<CredentialFile>,
     grace: Duration,
     serving: Latch,
     answered: Latch,
@@ -85,6 +91,15 @@ impl Config {
             Some(path) => PolicyFile::open(path, self.settle).map(|(file, policies)| (Some(file), policies))?,
             None => (None, watch::channel(Arc::new(settled(PolicySet::default(), self.settle))).1),
         };
+        let mut setup = self.setup;
+        let secrets = match &self.credentials {
+            Some(path) => {
+                let (file, credentials) = CredentialFile::open(path)?;
+                setup.credentials = credentials;
+                Some(file)
+            }
+            None => None,
+        };
         let bind = || -> io::Result<_> {
             let listener = std::net::TcpListener::bind(self.listen)?;
             listener.set_nonblocking(true)?;
@@ -93,9 +108,9 @@ impl Config {
         };
         let (listener, addr) = bind().map_err(|error| BuildError::Bind(self.listen, error))?;
         let meter = metrics.meter("redial_coordinator");
-        let coordinator = Coordinator::start(store, policies, hints, self.setup, &meter, CancellationToken::new());
+        let coordinator = Coordinator::start(store, policies, hints, setup, &meter, CancellationToken::new());
         let (serving, answered) = (readiness.latch("serving"), readiness.latch("store"));
-        Ok(App { listener, addr, coordinator, file, grace: self.grace, serving, answered })
+        Ok(App { listener, addr, coordinator, file, secrets, grace: self.grace, serving, answered })
     }
 }
 
@@ -116,7 +131,7 @@ impl<S: WatchStore> App<S> {
     /// # Errors
     /// When the server fails.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
-        let Self { listener, coordinator, file, grace, serving, answered, .. } = self;
+        let Self { listener, coordinator, file, secrets, grace, serving, answered, .. } = self;
         let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
         let drained = CancellationToken::new();
         let server = Server::builder()
@@ -128,12 +143,19 @@ impl<S: WatchStore> App<S> {
         let mut server = tokio::spawn(server);
         serving.set(true);
         let background = async {
-            tokio::join!(first_answer(&coordinator, &answered), async {
+            let policies = async {
                 match file {
                     Some(file) => file.follow().await,
                     None => std::future::pending().await,
                 }
-            })
+            };
+            let credentials = async {
+                match secrets {
+                    Some(file) => file.follow().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(first_answer(&coordinator, &answered), policies, credentials)
         };
         let early = tokio::select! {
             () = stop.cancelled() => None,

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use crate::credentials::CredentialSet;
 use crate::engine::Engine;
 use crate::hub::{Attachment, Closed, Hub};
 use crate::lane;
@@ -42,11 +43,18 @@ pub struct Setup {
     pub store_kind: &'static str,
     /// Time between two sweeps of the due index. Default 5 s.
     pub sweep_interval: Duration,
+    /// What policies mean by the names of `credentials`. Default: no entry.
+    pub credentials: watch::Receiver<Arc<CredentialSet>>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { replica: "coordinator".into(), store_kind: "memory", sweep_interval: Duration::from_secs(5) }
+        Self {
+            replica: "coordinator".into(),
+            store_kind: "memory",
+            sweep_interval: Duration::from_secs(5),
+            credentials: watch::channel(Arc::default()).1,
+        }
     }
 }
 
@@ -125,7 +133,8 @@ impl<S: WatchStore> Coordinator<S> {
         let hub = Hub::default();
         let metrics = Arc::new(Metrics::new(meter));
         let timers = Arc::new(Timers::new(TIMERS));
-        let engine = Arc::new(Engine::new(store, hub.clone(), policies.clone(), timers.clone(), metrics.clone()));
+        let engine = Engine::new(store, hub.clone(), policies.clone(), timers.clone(), metrics.clone());
+        let engine = Arc::new(engine.with_credentials(setup.credentials.clone()));
         let (expired, notifications, unheard) = match hints {
             Some(hints) => (Some(hints.expired), hints.on, hints.dropped),
             None => (None, watch::channel(false).1, Arc::default()),

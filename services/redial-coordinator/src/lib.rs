@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod coordinator;
+pub mod credentials;
 pub mod engine;
 pub mod grpc;
 pub mod hub;

@@ -7,7 +7,7 @@ use clap::Command;
 use redial_coordinator::app::BuildError;
 use redial_coordinator::settings::Settings;
 use redial_coordinator::store::{MemoryStore, RedisStore, expiry};
-use redial_coordinator::{HINTS, Hints, policies};
+use redial_coordinator::{HINTS, Hints, credentials, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
 use redial_runtime::settings::{self, Problem, Stop};
@@ -58,6 +58,7 @@ async fn serve<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<H
     let app = match settings.config().build(store, hints, &metrics, &readiness) {
         Ok(app) => app,
         Err(BuildError::Policies(bad)) => return Stop::Problems(policies::problems(&bad)).report(),
+        Err(BuildError::Credentials(bad)) => return Stop::Problems(credentials::problems(&bad)).report(),
         Err(error) => return failed(EXIT_UNAVAILABLE, "not started", &error),
     };
     let admin = match Admin::bind(settings.admin, readiness, metrics.clone()) {

@@ -23,6 +23,9 @@ pub struct Settings {
     /// Policy file (TOML), read again when it changes or on SIGHUP [default: default policies]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Credentials for phones that challenge a recall (TOML: [name] with username and password), read again when it changes; policies name its entries
+    #[arg(long, value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
     /// Address of the admin HTTP server with /live, /ready and /metrics
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     pub admin: SocketAddr,
@@ -45,8 +48,15 @@ impl Settings {
     pub fn config(&self) -> Config {
         let replica = self.replica_name.clone().unwrap_or_else(|| self.listen.to_string());
         let store_kind = if self.redis.is_some() { "redis" } else { "memory" };
-        let setup = Setup { replica, store_kind, sweep_interval: self.sweep_interval };
-        Config { listen: self.listen, policy: self.policy.clone(), settle: None, setup, grace: self.grace }
+        let setup = Setup { replica, store_kind, sweep_interval: self.sweep_interval, ..Setup::default() };
+        Config {
+            listen: self.listen,
+            policy: self.policy.clone(),
+            credentials: self.credentials.clone(),
+            settle: None,
+            setup,
+            grace: self.grace,
+        }
     }
 }
 

@@ -36,6 +36,7 @@ fn serve() -> Served {
     let config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         policy: None,
+        credentials: None,
         settle: Some(Duration::ZERO),
         setup: Setup::default(),
         grace: GRACE,

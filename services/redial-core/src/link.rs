@@ -1,5 +1,6 @@
 //! What edges and coordinators say to each other. The gRPC stream and the in-process channel of `redial standalone` carry exactly these.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -270,6 +271,21 @@ pub struct RecallOrder {
     pub targets: Vec<Target>,
     /// Give up and report `Unreachable` after this long without a final answer.
     pub timeout: Duration,
+    /// Who we are for a phone that asks (401, 407).
+    pub credentials: Option<Credentials>,
+}
+
+/// A name and its password. Does not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub username: String,
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 /// One frame from a coordinator to an edge.

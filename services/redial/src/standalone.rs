@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::Command;
 use redial_coordinator::app::{App, BuildError};
 use redial_coordinator::store::{MemoryStore, RedisStore, expiry};
-use redial_coordinator::{HINTS, Hints, policies};
+use redial_coordinator::{HINTS, Hints, credentials, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
 use redial_runtime::settings::{self as reader, Stop};
@@ -100,6 +100,7 @@ impl<S: WatchStore> Parts<S> {
         edge.grace = grace;
         let coordinator = coordinator.build(store, hints, metrics, readiness).map_err(|error| match error {
             BuildError::Policies(bad) => Failure::Settings(Stop::Problems(policies::problems(&bad))),
+            BuildError::Credentials(bad) => Failure::Settings(Stop::Problems(credentials::problems(&bad))),
             error => Failure::Start(error.into()),
         })?;
         let link = coordinator.coordinator().attach(edge.edge.clone(), env!("CARGO_PKG_VERSION"));

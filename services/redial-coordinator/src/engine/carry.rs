@@ -1,6 +1,6 @@
 //! Carries out what the machine decides.
 
-use redial_core::link::{Order, RecallOrder, Target};
+use redial_core::link::{Credentials, Order, RecallOrder, Target};
 use redial_core::machine::{self, Decision, Input};
 use redial_core::store::{Step, StepOutcome, StoreError, Turn};
 use redial_core::watch::State;
@@ -165,12 +165,23 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         let sent = self.contacts(watch, bindings).is_some_and(|(edge, targets)| {
             // Nothing of a recall is sent after the deadline (P4).
             let timeout = policy.recall_timeout.min(watch.deadline.since(now));
-            let order = RecallOrder { pair: watch.pair.clone(), fence: watch.fence, rung, targets, timeout };
+            let credentials = self.credentials_of(policy);
+            let order = RecallOrder { pair: watch.pair.clone(), fence: watch.fence, rung, targets, timeout, credentials };
             self.gateway.order(&edge, Order::Recall(order)).is_ok()
         });
         self.metrics.recall(rung, if sent { RecallStep::Ordered } else { RecallStep::Undelivered });
         tracing::info!(callee = watch.pair.callee.as_str(), caller = watch.pair.caller.as_str(), rung, sent, "recall");
         Ok(sent)
+    }
+
+    /// Who we are for the caller's phone, as the policy says.
+    fn credentials_of(&self, policy: &Policy) -> Option<Credentials> {
+        let name = policy.credentials.as_deref()?;
+        let found = self.credentials.borrow().get(name).cloned();
+        if found.is_none() {
+            tracing::warn!(name, "a policy names credentials that the credentials file does not have");
+        }
+        found
     }
 
     /// Undoes the claim of an order that went nowhere. Should this fail too, the lease runs out and whoever looks then claims again.

@@ -26,6 +26,7 @@ use redial_core::store::{StoreError, Turn};
 use redial_core::{Aor, EdgeGateway, EndReason, Pair, PolicySet, UnixMillis, WatchStore, machine};
 use tokio::sync::watch;
 
+use crate::credentials::CredentialSet;
 use crate::metrics::{Kind, Metrics};
 use crate::timers::{Timers, Wake};
 use outage::Outage;
@@ -46,12 +47,20 @@ pub struct Engine<S, G> {
     outage: Outage,
     /// Watches of all replicas: counted by the last sweep, plus what was armed and ended here since.
     watches: AtomicU64,
+    credentials: watch::Receiver<Arc<CredentialSet>>,
 }
 
 impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     #[must_use]
     pub fn new(store: Arc<S>, gateway: G, policies: watch::Receiver<Arc<PolicySet>>, timers: Arc<Timers>, metrics: Arc<Metrics>) -> Self {
-        Self { store, gateway, policies, timers, metrics, outage: Outage::default(), watches: AtomicU64::new(0) }
+        let credentials = watch::channel(Arc::default()).1;
+        Self { store, gateway, policies, timers, metrics, outage: Outage::default(), watches: AtomicU64::new(0), credentials }
+    }
+
+    /// What policies mean by the names of `credentials`; without this, nothing.
+    #[must_use]
+    pub fn with_credentials(self, credentials: watch::Receiver<Arc<CredentialSet>>) -> Self {
+        Self { credentials, ..self }
     }
 
     #[must_use]

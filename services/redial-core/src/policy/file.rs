@@ -185,6 +185,7 @@ fn apply(policy: &mut Policy, key: &str, value: &Value) -> Result<(), String> {
         "turnMax" => policy.turn_max = time(value)?,
         "maxPerCaller" => policy.max_per_caller = whole::<u32>(value).and_then(at_least_one)?,
         "maxPerCallee" => policy.max_per_callee = whole::<u32>(value).and_then(at_least_one)?,
+        "credentials" => policy.credentials = string(value).map(optional)?,
         _ => return Err("unknown key".to_owned()),
     }
     Ok(())
@@ -255,6 +256,7 @@ fn print(p: &Policy) -> Table {
         ("turnMax", time(p.turn_max)),
         ("maxPerCaller", number(p.max_per_caller)),
         ("maxPerCallee", number(p.max_per_callee)),
+        ("credentials", string(p.credentials.as_deref().unwrap_or_default())),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
@@ -267,6 +269,11 @@ fn boolean(value: &Value) -> Result<bool, String> {
 
 fn string(value: &Value) -> Result<String, String> {
     value.as_str().map(str::to_owned).ok_or_else(|| expected("a string", value))
+}
+
+/// Empty is none, so that a rule can take back what the default gives.
+fn optional(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn not_empty(text: String) -> Result<String, String> {

@@ -47,6 +47,9 @@ pub struct Policy {
     pub max_per_caller: u32,
     /// Watches one callee may gather. Default 256.
     pub max_per_callee: u32,
+    /// Entry of the coordinator's credentials file for callers' phones that challenge a recall. Default none: such a phone counts as
+    /// refusing.
+    pub credentials: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +113,7 @@ impl Default for Policy {
             turn_max: 900 * S,
             max_per_caller: 16,
             max_per_callee: 256,
+            credentials: None,
         }
     }
 }

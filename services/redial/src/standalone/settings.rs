@@ -22,6 +22,9 @@ pub struct Settings {
     /// Policy file (TOML), read again when it changes or on SIGHUP [default: default policies]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Credentials for phones that challenge a recall (TOML: [name] with username and password), read again when it changes; policies name its entries
+    #[arg(long, value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
     /// Time between a callee's REGISTER and the recall, whatever the policies say [default: as they say, 1s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub settle: Option<Duration>,
@@ -47,11 +50,13 @@ impl Settings {
         Config {
             listen: self.control,
             policy: self.policy.clone(),
+            credentials: self.credentials.clone(),
             settle: self.settle,
             setup: Setup {
                 replica: "standalone".to_owned(),
                 store_kind: if self.redis.is_some() { "redis" } else { "memory" },
                 sweep_interval: self.sweep_interval,
+                ..Setup::default()
             },
             grace: self.grace,
         }

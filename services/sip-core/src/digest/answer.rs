@@ -32,15 +32,23 @@ impl Answer<'_> {
         quote(&challenge.realm, &mut out);
         let nc = format!("{:08x}", self.nc);
         let counted = challenge.auth.then(|| [nc.as_bytes(), self.cnonce.as_bytes(), b"auth".as_slice()]);
-        let response = response(self.ha1, challenge.nonce, counted, self.method, self.uri);
+        let session;
+        let ha1 = if challenge.session {
+            session = self.ha1.session(challenge.nonce, self.cnonce);
+            &session
+        } else {
+            self.ha1
+        };
+        let response = response(ha1, challenge.nonce, counted, self.method, self.uri);
         // Writing into a String cannot fail.
         let _ = write!(
             out,
-            ", nonce=\"{}\", uri=\"{}\", response=\"{}\", algorithm={}",
+            ", nonce=\"{}\", uri=\"{}\", response=\"{}\", algorithm={}{}",
             challenge.nonce,
             self.uri,
             response.as_str(),
-            challenge.algorithm.as_str()
+            challenge.algorithm.as_str(),
+            if challenge.session { "-sess" } else { "" }
         );
         if challenge.auth {
             let _ = write!(out, ", cnonce=\"{}\", qop=auth, nc={nc}", self.cnonce);
@@ -80,5 +88,26 @@ mod tests {
         // The corrected value of RFC 2069's example (its erratum 749).
         assert!(answer.contains("response=\"1949323746fe6a43ef61f9606e7febea\""), "{answer}");
         assert!(!answer.contains("cnonce") && !answer.contains("qop"), "{answer}");
+    }
+
+    /// RFC 7616 section 3.9.1. The RFC has no example of `-sess`: those two were computed from section 3.4.2 by other means.
+    #[test]
+    fn the_answers_to_rfc_7616s_challenges_are_its_own() {
+        for (algorithm, expected) in [
+            ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+            ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+            ("MD5-sess", "e783283f46242139c486a698fec7211d"),
+            ("SHA-256-sess", "2fd51b3a77ad75bad6afad6003e818d767133c46d9e2749e7f5232ae1ea3efd7"),
+        ] {
+            let text = format!(
+                "Digest realm=\"http-auth@example.org\", qop=\"auth, auth-int\", algorithm={algorithm}, \
+                 nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\""
+            );
+            let challenge = OfferedChallenge::parse(text.as_bytes()).unwrap();
+            let ha1 = Ha1::new(challenge.algorithm, "Mufasa", &challenge.realm, "Circle of Life");
+            let cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
+            let answer = Answer { user: "Mufasa", ha1: &ha1, method: "GET", uri: "/dir/index.html", cnonce, nc: 1 }.header(&challenge);
+            assert!(answer.contains(&format!("response=\"{expected}\", algorithm={algorithm}, ")), "{answer}");
+        }
     }
 }

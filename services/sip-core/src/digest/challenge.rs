@@ -25,6 +25,8 @@ impl fmt::Display for Challenge<'_> {
     }
 }
 
+const SESSION: &str = "-sess";
+
 /// A received challenge that we can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferedChallenge<'a> {
@@ -34,6 +36,8 @@ pub struct OfferedChallenge<'a> {
     /// To be returned as received.
     pub opaque: Option<&'a str>,
     pub algorithm: Algorithm,
+    /// The algorithm's `-sess` variant.
+    pub session: bool,
     /// False: no qop was offered, the answer is that of RFC 2069.
     pub auth: bool,
     pub stale: bool,
@@ -59,11 +63,19 @@ impl<'a> OfferedChallenge<'a> {
             Some(_) => return None,
             None => false,
         };
+        let algorithm = algorithm.map_or("MD5", |v| v.raw);
+        let plain = algorithm.len().checked_sub(SESSION.len()).and_then(|at| algorithm.split_at_checked(at));
+        let plain = plain.filter(|(_, end)| end.eq_ignore_ascii_case(SESSION)).map(|(plain, _)| plain);
+        // Without qop there is no client nonce to make a session of.
+        if plain.is_some() && !auth {
+            return None;
+        }
         Some(Self {
             realm: realm?.meaning(),
             nonce: nonce?.raw,
             opaque: opaque.map(|v| v.raw),
-            algorithm: algorithm.map_or(Some(Algorithm::Md5), |v| Algorithm::from_token(v.raw.as_bytes()))?,
+            algorithm: Algorithm::from_token(plain.unwrap_or(algorithm).as_bytes())?,
+            session: plain.is_some(),
             auth,
             stale: stale.is_some_and(|v| v.raw.eq_ignore_ascii_case("true")),
         })
@@ -89,6 +101,8 @@ mod tests {
         assert_eq!((&*c.realm, c.nonce, c.opaque, c.algorithm, c.auth, c.stale), ("asterisk", "x", Some("o"), Algorithm::Md5, true, true));
         let old = OfferedChallenge::parse(b"Digest realm=\"r\", nonce=\"n\"").unwrap();
         assert_eq!((old.auth, old.algorithm, old.stale), (false, Algorithm::Md5, false));
+        let sess = OfferedChallenge::parse(b"Digest realm=\"r\", nonce=\"n\", algorithm=SHA-256-Sess, qop=auth").unwrap();
+        assert_eq!((sess.algorithm, sess.session, old.session), (Algorithm::Sha256, true, false));
     }
 
     #[test]
@@ -96,6 +110,8 @@ mod tests {
         for other in [
             "Digest realm=\"r\", nonce=\"n\", qop=\"auth-int\"",
             "Digest realm=\"r\", nonce=\"n\", algorithm=SHA-512-256",
+            "Digest realm=\"r\", nonce=\"n\", algorithm=MD5-sess",
+            "Digest realm=\"r\", nonce=\"n\", algorithm=-sess, qop=auth",
             "Digest realm=\"r\", realm=\"s\", nonce=\"n\"",
             "Digest realm=\"r\"",
             "Digest nonce=\"n\"",

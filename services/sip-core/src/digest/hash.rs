@@ -63,6 +63,17 @@ impl Ha1 {
         }
     }
 
+    /// What takes its place with a `-sess` algorithm (RFC 7616 section 3.4.2).
+    #[must_use]
+    pub fn session(&self, nonce: &str, cnonce: &str) -> Self {
+        let secret = self.hex();
+        let parts = [secret.as_bytes(), nonce.as_bytes(), cnonce.as_bytes()];
+        match self {
+            Self::Md5(_) => Self::Md5(joined::<Md5>(&parts).into()),
+            Self::Sha256(_) => Self::Sha256(joined::<Sha256>(&parts).into()),
+        }
+    }
+
     fn hex(&self) -> Hex {
         match self {
             Self::Md5(bytes) => Hex::new(bytes),

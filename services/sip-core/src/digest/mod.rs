@@ -3,13 +3,14 @@
 //! Nonces are keyed hashes of time and source, so any edge that shares the secret can check them and no edge keeps a list.
 //!
 //! Server: [`Challenge`] with a [`nonce::issue`]d nonce goes out; [`Credentials::parse`], [`nonce::check`], [`Credentials::is_for`] and [`verify`] judge
-//! what comes back. Client: [`OfferedChallenge::parse`], then [`Answer`].
+//! what comes back. Client: [`Client`] follows the challenges of one request; [`OfferedChallenge::parse`] and [`Answer`] are its parts.
 //!
 //! Only qop=auth is accepted: without qop (RFC 2069) the response covers neither a client nonce nor a count, so that who chooses the nonce can look it
 //! up in a table, and every phone in use knows qop. auth-int is not offered, because proxies may change bodies (RFC 3261 section 22.4 note 8).
 
 mod answer;
 mod challenge;
+mod client;
 mod credentials;
 mod hash;
 pub mod nonce;
@@ -17,6 +18,7 @@ mod params;
 
 pub use answer::Answer;
 pub use challenge::{Challenge, OfferedChallenge};
+pub use client::{Client, Login};
 pub use credentials::{Credentials, CredentialsError};
 pub use hash::{Algorithm, Ha1};
 

@@ -137,5 +137,12 @@ pub fn aor(user: u64) -> Aor {
 
 pub fn recall(user: u64) -> Order {
     let pair = Pair { callee: aor(user), caller: aor(user + 1) };
-    Order::Recall(redial_core::link::RecallOrder { pair, fence: Fence(1), rung: 1, targets: Vec::new(), timeout: Duration::from_secs(1) })
+    Order::Recall(redial_core::link::RecallOrder {
+        pair,
+        fence: Fence(1),
+        rung: 1,
+        targets: Vec::new(),
+        timeout: Duration::from_secs(1),
+        credentials: None,
+    })
 }

@@ -37,6 +37,7 @@ fn every_key_is_read() {
         turnMax = "5m"
         maxPerCaller = 2
         maxPerCallee = 4
+        credentials = "redial"
         "#,
     )
     .expect("valid");
@@ -60,6 +61,7 @@ fn every_key_is_read() {
         turn_max: ms(300_000),
         max_per_caller: 2,
         max_per_callee: 4,
+        credentials: Some("redial".to_owned()),
     };
     assert_eq!(set, PolicySet { default: expected, rules: vec![], max_watches: 7 });
 }
@@ -158,7 +160,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             any::<bool>(),
         ),
         (ms(0..9000), any::<bool>(), ms(1..60_000), any::<bool>(), 0usize..4, 1u32..99, ms(0..1000)),
-        (ms(1000..99_000), ms(1..99_000), 1u32.., 1u32..),
+        (ms(1000..99_000), ms(1..99_000), 1u32.., 1u32.., proptest::option::of("\\PC{1,9}")),
     )
         .prop_map(|(a, b, c)| Policy {
             enabled: a.0,
@@ -181,6 +183,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             turn_max: c.1,
             max_per_caller: c.2,
             max_per_callee: c.3,
+            credentials: c.4,
         })
 }
 

@@ -16,13 +16,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redial_core::link::{RecallOrder, RecallReport, RecallResult, Target};
+use redial_core::link::{Credentials, RecallOrder, RecallReport, RecallResult, Target};
 use redial_core::{Fence, Pair};
 use rustc_hash::FxHashMap;
-use sip_core::Message;
 use sip_core::dialog::{Progress, Subscription};
+use sip_core::{Message, digest};
 
 use super::{EndpointConfig, Now, Peer};
+use crate::endpoint::target::request_uri;
 use crate::metrics::OrderDrop;
 use refer::Refer;
 use tag::Names;
@@ -86,6 +87,10 @@ struct Recall {
     attempt: u32,
     /// Of the last REFER, while its NOTIFYs are welcome.
     subscription: Option<Subscription>,
+    credentials: Option<Credentials>,
+    /// Whom the last REFER went to, and what it has asked of us.
+    current: Option<Target>,
+    challenges: digest::Client,
 }
 
 #[derive(Debug)]
@@ -133,6 +138,9 @@ impl Recalls {
                 wake: deadline,
                 attempt: 0,
                 subscription: None,
+                credentials: order.credentials,
+                current: None,
+                challenges: digest::Client::default(),
             },
         );
         self.timers.insert((deadline, number));
@@ -143,6 +151,11 @@ impl Recalls {
     /// The final response to a REFER (provisional ones are ignored).
     pub fn on_response(&mut self, now: Now, id: RecallId, response: Message<'_>, cx: &mut impl RecallContext) {
         if !self.is_current(id) {
+            return;
+        }
+        let Some(recall) = self.recalls.get_mut(&id.recall) else { return };
+        // The transaction is over either way; a REFER that is challenged has asked nobody for anything yet.
+        if recall.credentials.is_some() && recall.challenges.challenged(response) && self.ask(now, id.recall, cx) {
             return;
         }
         let subscription = self.recalls.get_mut(&id.recall).and_then(|r| r.subscription.as_mut());
@@ -207,37 +220,56 @@ impl Recalls {
 
     /// Asks the next contact, or reports that none is left or no time is left.
     fn try_next(&mut self, now: Now, number: u64, cx: &mut impl RecallContext) {
-        let Some(recall) = self.recalls.get_mut(&number) else { return };
-        let State::Trying(targets) = &mut recall.state else { return };
-        let left = recall.deadline.saturating_duration_since(now.instant);
-        while !left.is_zero()
-            && let Some(target) = targets.pop_front()
-        {
-            let Some(peer) = cx.peer(&target) else { continue };
-            let Some(listener) = self.config.listeners.get(usize::from(peer.listener)) else { continue };
-            let via = cx.via(peer);
-            let refer = Refer {
-                pair: &recall.pair,
-                rung: recall.rung,
-                target: &target,
-                tag: &recall.tag,
-                call_id: &recall.call_id,
-                cseq: recall.attempt + 1,
-                contact: listener.advertised,
-                via: &via,
-            };
-            let Some(bytes) = refer.compose() else { continue };
-            recall.attempt += 1;
-            let limit = left + LINGER;
-            recall.subscription = Some(Subscription::new(now.instant, &recall.call_id, &recall.tag, recall.attempt, limit));
+        loop {
+            let Some(recall) = self.recalls.get_mut(&number) else { return };
+            let State::Trying(targets) = &mut recall.state else { return };
+            let left = recall.deadline.saturating_duration_since(now.instant);
+            let Some(target) = targets.pop_front().filter(|_| !left.is_zero()) else { break };
             let share = left / u32::try_from(targets.len() + 1).unwrap_or(u32::MAX);
             let wake = if targets.is_empty() { recall.deadline } else { now.instant + share.max(MIN_SHARE).min(left) };
-            let id = RecallId { recall: number, attempt: recall.attempt };
-            self.wake_at(number, wake);
-            cx.send_request(peer, bytes, id);
-            return;
+            recall.current = Some(target);
+            recall.challenges = digest::Client::default();
+            if self.ask(now, number, cx) {
+                self.wake_at(number, wake);
+                return;
+            }
         }
         self.finish(number, Some(RecallResult::Unreachable), cx);
+    }
+
+    /// Sends the current contact a REFER, with answers to what it has asked of us so far. False: there is no way to it.
+    fn ask(&mut self, now: Now, number: u64, cx: &mut impl RecallContext) -> bool {
+        let Some(recall) = self.recalls.get_mut(&number) else { return false };
+        let Some(target) = &recall.current else { return false };
+        let (Some(peer), Some(uri)) = (cx.peer(target), request_uri(&target.uri)) else { return false };
+        let Some(listener) = self.config.listeners.get(usize::from(peer.listener)) else { return false };
+        let cseq = recall.attempt + 1;
+        let authorization = match &recall.credentials {
+            Some(Credentials { username, password }) => {
+                let cnonce = self.names.cnonce(now.unix, number, cseq);
+                recall.challenges.headers(digest::Login { user: username, password }, "REFER", uri, &cnonce)
+            }
+            None => Vec::new(),
+        };
+        let via = cx.via(peer);
+        let refer = Refer {
+            pair: &recall.pair,
+            rung: recall.rung,
+            uri,
+            routes: &target.path,
+            tag: &recall.tag,
+            call_id: &recall.call_id,
+            cseq,
+            contact: listener.advertised,
+            via: &via,
+            authorization: &authorization,
+        };
+        let bytes = refer.compose();
+        recall.attempt = cseq;
+        let limit = recall.deadline.saturating_duration_since(now.instant) + LINGER;
+        recall.subscription = Some(Subscription::new(now.instant, &recall.call_id, &recall.tag, cseq, limit));
+        cx.send_request(peer, bytes, RecallId { recall: number, attempt: cseq });
+        true
     }
 
     /// A newer order for the pair: the coordinator has given this one up.

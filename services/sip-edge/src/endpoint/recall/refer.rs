@@ -3,10 +3,7 @@
 use std::net::SocketAddr;
 
 use redial_core::Pair;
-use redial_core::link::Target;
 use sip_core::message::RequestSpec;
-
-use crate::endpoint::target::request_uri;
 
 /// "Call `pair.callee` again", to one contact of `pair.caller`. Sent in the callee's name, so that a phone that shows who asks shows whom
 /// it is about; nothing in it comes from the INVITE that armed the watch (P7).
@@ -14,38 +11,43 @@ pub(super) struct Refer<'a> {
     pub pair: &'a Pair,
     /// 1: without subscription. 2: with the implicit one.
     pub rung: u8,
-    pub target: &'a Target,
+    pub uri: &'a str,
+    /// Route values, topmost first.
+    pub routes: &'a [String],
     pub tag: &'a str,
     pub call_id: &'a str,
     pub cseq: u32,
     /// Our listener as phones reach it: where NOTIFYs go.
     pub contact: SocketAddr,
     pub via: &'a str,
+    /// Answers to the phone's challenges.
+    pub authorization: &'a [(&'static str, String)],
 }
 
 impl Refer<'_> {
-    /// None when the stored contact is no URI that a request can be sent to.
-    pub(super) fn compose(&self) -> Option<Vec<u8>> {
-        let uri = request_uri(&self.target.uri)?;
+    pub(super) fn compose(&self) -> Vec<u8> {
         let callee = format!("<sip:{}>", self.pair.callee);
         let from = format!("{callee};tag={}", self.tag);
         let to = format!("<sip:{}>", self.pair.caller);
         let contact = format!("<sip:{}@{}>", self.tag, self.contact);
-        let common = [("Contact", contact.as_str()), ("Refer-To", callee.as_str()), ("Referred-By", callee.as_str())];
-        let without_subscription = [common[0], common[1], common[2], ("Refer-Sub", "false"), ("Supported", "norefersub")];
+        let mut headers = vec![("Contact", contact.as_str()), ("Refer-To", callee.as_str()), ("Referred-By", callee.as_str())];
+        if self.rung == 1 {
+            headers.extend([("Refer-Sub", "false"), ("Supported", "norefersub")]);
+        }
+        headers.extend(self.authorization.iter().map(|(name, value)| (*name, value.as_str())));
         let request = RequestSpec {
             method: "REFER",
-            uri,
+            uri: self.uri,
             via: self.via,
             from: &from,
             to: &to,
             call_id: self.call_id,
             cseq: self.cseq,
             max_forwards: 70,
-            routes: &self.target.path,
-            headers: if self.rung == 1 { &without_subscription } else { &common },
+            routes: self.routes,
+            headers: &headers,
             body: &[],
         };
-        Some(request.compose())
+        request.compose()
     }
 }

@@ -43,7 +43,7 @@ impl Names {
 
     /// Tag and Call-ID of recall `number`. Numbers repeat after a restart; the time does not.
     pub(super) fn mint(&self, now: UnixMillis, number: u64) -> (String, String) {
-        let hash = self.hash(now, number);
+        let hash = self.hash(b"recall\0", now, number);
         let mut tag = format!("{PREFIX}{:02x}{number:x}-", self.worker);
         let mut call_id = String::with_capacity(32);
         for (n, byte) in hash.iter().take(24).enumerate() {
@@ -52,10 +52,19 @@ impl Names {
         (tag, call_id)
     }
 
-    fn hash(&self, now: UnixMillis, number: u64) -> [u8; 32] {
+    /// A client nonce (RFC 7616 section 3.4) for the `attempt`-th request of that recall.
+    pub(super) fn cnonce(&self, now: UnixMillis, number: u64, attempt: u32) -> String {
+        let hash = self.hash(b"cnonce\0", now, number ^ u64::from(attempt).rotate_left(32));
+        hash.iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    fn hash(&self, use_of: &[u8], now: UnixMillis, number: u64) -> [u8; 32] {
         // HMAC takes keys of any length; the error cannot happen.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.secret) else { return [0; 32] };
-        mac.update(b"recall\0");
+        mac.update(use_of);
         mac.update(self.edge.as_str().as_bytes());
         mac.update(&[0, self.worker]);
         mac.update(&now.0.to_be_bytes());

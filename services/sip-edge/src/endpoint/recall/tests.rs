@@ -75,7 +75,14 @@ fn order(fence: u64, rung: u8, phones: &[Phone]) -> RecallOrder {
         edge: EdgeId::new("edge-a"),
         flow: if matches!(phone, Phone::Elsewhere) { Flow::new("tcp/9") } else { Flow::new(format!("udp/0/192.0.2.{}:5060", 10 + n)) },
     };
-    RecallOrder { pair: pair(), fence: Fence(fence), rung, targets: phones.iter().enumerate().map(target).collect(), timeout: TIMEOUT }
+    RecallOrder {
+        pair: pair(),
+        fence: Fence(fence),
+        rung,
+        targets: phones.iter().enumerate().map(target).collect(),
+        timeout: TIMEOUT,
+        credentials: None,
+    }
 }
 
 impl Story {
@@ -232,6 +239,43 @@ fn each_kind_of_phone_has_its_outcome() {
             assert!(story.wire.reports.iter().all(|r| r.pair == pair() && r.fence == Fence(1) && r.rung == rung));
         }
     }
+}
+
+/// The table above has phones that ask when we have none.
+fn order_with_credentials() -> RecallOrder {
+    let credentials = Credentials { username: "redial".to_owned(), password: "s3cret".to_owned() };
+    RecallOrder { credentials: Some(credentials), ..order(1, 2, &[Phone::Answers(401), Phone::AcceptsQuietly]) }
+}
+
+#[test]
+fn a_phone_that_asks_is_answered_once_and_its_subscription_is_that_of_the_second_refer() {
+    let mut story = Story::new();
+    story.recalls.on_order(story.now, order_with_credentials(), &mut story.wire);
+    let (_, first, id) = story.wire.sent[0].clone();
+    assert!(!first.contains("Authorization"), "nothing is given to who has not asked");
+    story.respond(&first, id, 401, "WWW-Authenticate: Digest realm=\"phone\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"\r\n");
+    let (_, second, id) = story.wire.sent[1].clone();
+    assert_eq!((header(&first, "Call-ID"), header(&second, "CSeq")), (header(&second, "Call-ID"), "2 REFER"));
+    let credentials = digest::Credentials::parse(header(&second, "Authorization").as_bytes()).unwrap();
+    let ha1 = digest::Ha1::new(digest::Algorithm::Sha256, "redial", "phone", "s3cret");
+    assert!(digest::verify(&credentials, "REFER", &ha1) && credentials.is_for(b"sip:alice@192.0.2.10:5060;ob"));
+    story.respond(&second, id, 202, "");
+    story.notifies(&second, 200);
+    assert_eq!(story.results(), [Accepted, Notified(200)]);
+    assert_eq!(story.wire.sent.len(), 2);
+}
+
+#[test]
+fn a_phone_that_refuses_the_answer_has_refused_and_an_order_does_not_print_its_password() {
+    let mut story = Story::new();
+    assert!(!format!("{:?}", order_with_credentials()).contains("s3cret"));
+    story.recalls.on_order(story.now, order_with_credentials(), &mut story.wire);
+    for asked in 0..2 {
+        let (_, request, id) = story.wire.sent[asked].clone();
+        story.respond(&request, id, 407, "Proxy-Authenticate: Digest realm=\"phone\", nonce=\"n\"\r\n");
+    }
+    assert_eq!((story.results(), story.wire.sent.len()), (vec![Refused(407)], 2));
+    assert!(!format!("{:?}", story.recalls).contains("s3cret"));
 }
 
 #[test]

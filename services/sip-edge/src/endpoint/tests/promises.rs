@@ -46,6 +46,7 @@ fn p5_a_register_is_answered_while_recalls_are_running() {
         rung: 1,
         targets: vec![target(BOB_2, 1000)],
         timeout: Duration::from_secs(20),
+        credentials: None,
     };
     driver.order(Order::Recall(order(1)));
     driver.receive(BOB, &register("1", 1));

@@ -9,7 +9,14 @@ use super::*;
 fn order() -> Order {
     let mut to_alice = target(ALICE, 1000);
     to_alice.uri = format!("sip:alice@{ALICE}");
-    Order::Recall(RecallOrder { pair: pair(), fence: Fence(9), rung: 2, targets: vec![to_alice], timeout: Duration::from_secs(20) })
+    Order::Recall(RecallOrder {
+        pair: pair(),
+        fence: Fence(9),
+        rung: 2,
+        targets: vec![to_alice],
+        timeout: Duration::from_secs(20),
+        credentials: None,
+    })
 }
 
 fn results(driver: &mut Driver) -> Vec<RecallResult> {
