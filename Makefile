@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test lint fmt crd bench cluster cluster-down clean compiler tools
+.PHONY: help demo test lint fmt crd bench images chart-test cluster cluster-down clean compiler tools
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,13 @@ crd: compiler ## write the RedialPolicy definition of the chart from its Rust ty
 bench: compiler tools ## load edge, coordinator and Redis with sipp; CPU per message next to a raw UDP echo (installs like test)
 	cargo build --release --workspace --bins
 	$(TARGET)/release/load
+
+images: compiler ## pack static binaries into images without a base, target/images/*.tar (docker, podman or buildah; installs buildah by apt when there is none)
+	docker/build
+
+chart-test: compiler ## lint the Helm chart, check what it must refuse, and have a real API server admit what it renders (as root; needs Go, like cluster)
+	cargo build --workspace --bins
+	tests/chart/run
 
 cluster: compiler ## build and start a Kubernetes of our own, in a network namespace (as root; needs Go; installs etcd-server, runc and the like by apt)
 	tests/cluster/build

@@ -4,8 +4,9 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$HERE/versions"
 CACHE=${REDIAL_CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/redial-cluster}
 BIN=$CACHE/$(cat "$HERE/versions" "$HERE/go.mod" | sha256sum | cut -c1-12)/bin
-STATE=${REDIAL_CLUSTER_STATE:-/var/lib/redial-cluster}
-NAME=redial-cluster
+# Clusters of different names do not touch each other.
+NAME=${REDIAL_CLUSTER_NAME:-redial-cluster}
+STATE=${REDIAL_CLUSTER_STATE:-/var/lib/$NAME}
 NETNS=/run/netns/$NAME
 # Of the node: on a bridge inside the namespace, so it can be any address. Pods: 10.244.0.0/24, services: 10.96.0.0/16.
 NODE_IP=172.31.255.1

@@ -1,0 +1,77 @@
+{{- /* Values that contradict each other, each with the sentence that says so. Types and ranges are values.schema.json's part. */ -}}
+{{- define "redial.preflight" -}}
+{{- $edge := .Values.edge -}}
+{{- $problems := list -}}
+
+{{- if not .Values.domains -}}
+{{- $problems = append $problems "domains: name at least one SIP domain, such as --set 'domains={example.com}'" -}}
+{{- end -}}
+{{- $users := or .Values.users.htdigest .Values.users.existingSecret -}}
+{{- if and .Values.users.htdigest .Values.users.existingSecret -}}
+{{- $problems = append $problems "users: htdigest and existingSecret are both given; keep one" -}}
+{{- end -}}
+{{- if and .Values.open $users -}}
+{{- $problems = append $problems "open: serves anybody, but users are given; keep one" -}}
+{{- else if not (or .Values.open $users) -}}
+{{- $problems = append $problems "users: give users.htdigest or users.existingSecret, or say open=true, because without users anybody can register anything" -}}
+{{- end -}}
+
+{{- $stores := compact (list .Values.redis.url .Values.redis.existingSecret (ternary "bundled" "" .Values.redis.bundled.enabled)) -}}
+{{- if gt (len $stores) 1 -}}
+{{- $problems = append $problems "redis: more than one of url, existingSecret and bundled.enabled is given; keep one" -}}
+{{- end -}}
+{{- if and (not $stores) (include "redial.severalCoordinators" .) -}}
+{{- $problems = append $problems "redis: several coordinators share what they know in Redis; give redis.url or redis.existingSecret, for trying redis.bundled.enabled=true, or coordinator.replicas=1 without autoscaling, which forgets everything when its pod goes" -}}
+{{- end -}}
+
+{{- $deployed := include "redial.edgesAreDeployed" . -}}
+{{- $advertise := include "redial.advertise" . -}}
+{{- if and $edge.hostNetwork (eq $edge.service.type "LoadBalancer") -}}
+{{- $problems = append $problems "edge.hostNetwork: phones reach the nodes themselves, so a LoadBalancer has no place; set edge.hostNetwork=false or edge.service.type=ClusterIP" -}}
+{{- end -}}
+{{- if and (not $deployed) $edge.autoscaling.enabled -}}
+{{- $problems = append $problems "edge.autoscaling: a DaemonSet has one edge on each node; set edge.kind=Deployment to scale by load" -}}
+{{- end -}}
+{{- if and (eq $advertise "node") (not $edge.hostNetwork) -}}
+{{- $problems = append $problems "edge.advertise: phones reach an edge at its node's address only with edge.hostNetwork=true" -}}
+{{- end -}}
+{{- if and (eq $advertise "service") (ne $edge.service.type "LoadBalancer") -}}
+{{- $problems = append $problems "edge.advertise: only a Service of type LoadBalancer is given an address to tell phones; set edge.service.type=LoadBalancer, or give the address itself" -}}
+{{- end -}}
+
+{{- $names := list "admin" "peers" -}}
+{{- $udp := list (int $edge.ports.peers) -}}
+{{- range $edge.listeners -}}
+{{- if has .name $names -}}
+{{- $problems = append $problems (printf "edge.listeners: %s is the name of another port" .name) -}}
+{{- end -}}
+{{- if has (int .port) $udp -}}
+{{- $problems = append $problems (printf "edge.listeners: UDP port %d of %s is taken by another listener or by edge.ports.peers" (int .port) .name) -}}
+{{- end -}}
+{{- if and .nodePort (eq $edge.service.type "ClusterIP") -}}
+{{- $problems = append $problems (printf "edge.listeners: %s has a nodePort, but edge.service.type is ClusterIP" .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- $udp = append $udp (int .port) -}}
+{{- end -}}
+
+{{- range $part := list "edge" "coordinator" -}}
+{{- $values := index $.Values $part -}}
+{{- if and $values.autoscaling.enabled (gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) -}}
+{{- $problems = append $problems (printf "%s.autoscaling: minReplicas is greater than maxReplicas" $part) -}}
+{{- end -}}
+{{- range $name, $_ := $values.settings -}}
+{{- if has $name (list "admin" "advertise" "advertise-service" "config" "coordinator" "coordinator-service" "domain" "edge-id" "grace" "listen" "log" "log-format" "open" "otlp-endpoint" "peer" "peer-listen" "peer-service" "policy-namespace" "redis" "replica-name" "secret-file" "users") -}}
+{{- $problems = append $problems (printf "%s.settings: --%s is set from other values of this chart" $part $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and .Values.networkPolicy.enabled $edge.hostNetwork (not .Values.networkPolicy.nodeCIDRs) -}}
+{{- $problems = append $problems "networkPolicy.nodeCIDRs: edges with hostNetwork come from the nodes' addresses; name them, such as --set 'networkPolicy.nodeCIDRs={10.0.0.0/16}'" -}}
+{{- end -}}
+
+{{- if $problems -}}
+{{- fail (printf "\n\n%s\n" (join "\n" $problems)) -}}
+{{- end -}}
+{{- end -}}
