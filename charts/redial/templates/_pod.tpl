@@ -70,6 +70,7 @@ readinessProbe:
 {{- $root := index . 0 -}}
 {{- $part := index . 1 -}}
 - --admin={{ include "redial.any" $root }}:{{ $part.ports.admin }}
+- --drain-delay={{ $part.drainDelaySeconds }}s
 - --grace={{ $part.graceSeconds }}s
 - --log={{ $root.Values.log.filter }}
 - --log-format={{ $root.Values.log.format }}

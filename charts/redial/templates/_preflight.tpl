@@ -61,7 +61,7 @@
 {{- $problems = append $problems (printf "%s.autoscaling: minReplicas is greater than maxReplicas" $part) -}}
 {{- end -}}
 {{- range $name, $_ := $values.settings -}}
-{{- if has $name (list "admin" "advertise" "advertise-service" "config" "coordinator" "coordinator-service" "credentials" "domain" "edge-id" "grace" "listen" "log" "log-format" "open" "otlp-endpoint" "peer" "peer-listen" "peer-service" "policy-namespace" "redis" "replica-name" "secret-file" "users") -}}
+{{- if has $name (list "admin" "advertise" "advertise-service" "config" "coordinator" "coordinator-service" "credentials" "domain" "drain-delay" "edge-id" "grace" "listen" "log" "log-format" "open" "otlp-endpoint" "peer" "peer-listen" "peer-service" "policy" "policy-namespace" "redis" "replica-name" "secret-file" "users") -}}
 {{- $problems = append $problems (printf "%s.settings: --%s is set from other values of this chart" $part $name) -}}
 {{- end -}}
 {{- end -}}
