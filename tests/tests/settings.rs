@@ -68,6 +68,18 @@ fn a_bad_policy_file_is_refused_with_every_key() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn policies_are_a_file_or_objects() -> Result<()> {
+    for (args, word) in [
+        (["--policy", "/nowhere.toml", "--policy-namespace", "redial"].as_slice(), "together"),
+        (&["--policy-namespace", "No Namespace"], "no namespace"),
+    ] {
+        let said = refused("redial-coordinator", args)?;
+        ensure!(said.lines().filter(|line| line.contains("policy-namespace") && line.contains(word)).count() == 1, "{word}:\n{said}");
+    }
+    Ok(())
+}
+
 /// Every setting of a binary, with its variable and what it is for.
 #[test]
 fn help_names_every_setting_with_its_variable() -> Result<()> {
@@ -93,7 +105,7 @@ fn help_names_every_setting_with_its_variable() -> Result<()> {
     const ALL: &[&str] = &["admin", "grace", "log", "log-format", "config"];
     let standalone = [SIP, ALL, &["redis", "policy", "settle", "control", "sweep-interval"]].concat();
     let edge = [SIP, ALL, &["coordinator"]].concat();
-    let coordinator = [ALL, &["listen", "redis", "policy", "sweep-interval", "replica-name"]].concat();
+    let coordinator = [ALL, &["listen", "redis", "policy", "policy-namespace", "sweep-interval", "replica-name"]].concat();
     for (binary, command, settings) in
         [("sip-edge", None, edge), ("redial-coordinator", None, coordinator), ("redial", Some("standalone"), standalone)]
     {

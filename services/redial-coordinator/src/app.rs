@@ -11,13 +11,16 @@ use redial_core::{PolicySet, WatchStore};
 use redial_proto::v1::link_server::LinkServer;
 use redial_proto::v1::operator_server::OperatorServer;
 use redial_runtime::admin::{Latch, Readiness};
+use redial_runtime::discovery::Kubernetes;
 use redial_runtime::shutdown;
 use redial_runtime::telemetry::Metrics;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use crate::controller::PolicyObjects;
 use crate::coordinator::{Coordinator, Hints, Setup};
 use crate::credentials::{BadCredentials, CredentialFile};
 use crate::grpc::{LinkService, OperatorService};
@@ -40,8 +43,7 @@ const SAID_EVERY: u32 = 20;
 pub struct Config {
     /// Where edges and operators attach.
     pub listen: SocketAddr,
-    /// None: default policies.
-    pub policy: Option<PathBuf>,
+    pub policy: PolicySource,
     /// Credentials for phones that challenge a recall. None: such phones count as refusing.
     pub credentials: Option<PathBuf>,
     /// Overrides `settle` of every policy.
@@ -49,6 +51,32 @@ pub struct Config {
     pub setup: Setup,
     /// How long a drain may take.
     pub grace: Duration,
+}
+
+/// Where policies come from.
+#[derive(Clone, Debug, Default)]
+pub enum PolicySource {
+    /// The default policies.
+    #[default]
+    BuiltIn,
+    /// TOML, followed.
+    File(PathBuf),
+    /// The RedialPolicy objects of a namespace, followed.
+    Objects { kubernetes: Kubernetes, namespace: String },
+}
+
+impl From<Option<PathBuf>> for PolicySource {
+    fn from(file: Option<PathBuf>) -> Self {
+        file.map_or(Self::BuiltIn, Self::File)
+    }
+}
+
+/// The policies that change while we run.
+#[derive(Debug)]
+enum Followed {
+    Nothing,
+    File(PolicyFile),
+    Objects(PolicyObjects),
 }
 
 /// Why there is no coordinator.
@@ -68,7 +96,7 @@ pub struct App<S> {
     listener: std::net::TcpListener,
     addr: SocketAddr,
     coordinator: Coordinator<S>,
-    file: Option<PolicyFile>,
+    followed: Followed,
     secrets: Option<CredentialFile>,
     grace: Duration,
     serving: Latch,
@@ -87,9 +115,17 @@ impl Config {
         metrics: &Metrics,
         readiness: &Readiness,
     ) -> Result<App<S>, BuildError> {
-        let (file, policies) = match &self.policy {
-            Some(path) => PolicyFile::open(path, self.settle).map(|(file, policies)| (Some(file), policies))?,
-            None => (None, watch::channel(Arc::new(settled(PolicySet::default(), self.settle))).1),
+        let meter = metrics.meter("redial_coordinator");
+        let (followed, policies) = match self.policy {
+            PolicySource::File(path) => {
+                let (file, policies) = PolicyFile::open(&path, self.settle)?;
+                (Followed::File(file), policies)
+            }
+            PolicySource::Objects { kubernetes, namespace } => {
+                let (objects, policies) = PolicyObjects::new(kubernetes, namespace, self.setup.replica.clone(), meter.clone());
+                (Followed::Objects(objects), policies)
+            }
+            PolicySource::BuiltIn => (Followed::Nothing, watch::channel(Arc::new(settled(PolicySet::default(), self.settle))).1),
         };
         let mut setup = self.setup;
         let secrets = match &self.credentials {
@@ -107,10 +143,9 @@ impl Config {
             Ok((listener, addr))
         };
         let (listener, addr) = bind().map_err(|error| BuildError::Bind(self.listen, error))?;
-        let meter = metrics.meter("redial_coordinator");
         let coordinator = Coordinator::start(store, policies, hints, setup, &meter, CancellationToken::new());
         let (serving, answered) = (readiness.latch("serving"), readiness.latch("store"));
-        Ok(App { listener, addr, coordinator, file, secrets, grace: self.grace, serving, answered })
+        Ok(App { listener, addr, coordinator, followed, secrets, grace: self.grace, serving, answered })
     }
 }
 
@@ -131,9 +166,11 @@ impl<S: WatchStore> App<S> {
     /// # Errors
     /// When the server fails.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
-        let Self { listener, coordinator, file, secrets, grace, serving, answered, .. } = self;
+        let Self { listener, coordinator, followed, secrets, grace, serving, answered, .. } = self;
         let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
         let drained = CancellationToken::new();
+        let over = stop.child_token();
+        let following = follow(followed, &coordinator, &over).await;
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE.0))
             .http2_keepalive_timeout(Some(KEEPALIVE.1))
@@ -143,19 +180,13 @@ impl<S: WatchStore> App<S> {
         let mut server = tokio::spawn(server);
         serving.set(true);
         let background = async {
-            let policies = async {
-                match file {
-                    Some(file) => file.follow().await,
-                    None => std::future::pending().await,
-                }
-            };
             let credentials = async {
                 match secrets {
                     Some(file) => file.follow().await,
                     None => std::future::pending().await,
                 }
             };
-            tokio::join!(first_answer(&coordinator, &answered), policies, credentials)
+            tokio::join!(first_answer(&coordinator, &answered), credentials)
         };
         let early = tokio::select! {
             () = stop.cancelled() => None,
@@ -163,7 +194,12 @@ impl<S: WatchStore> App<S> {
             ended = &mut server => Some(ended),
         };
         serving.set(false);
+        over.cancel();
         let work = async {
+            if let Some(following) = following {
+                // Its panic has been reported where it happened.
+                _ = following.await;
+            }
             coordinator.stop().await;
             drained.cancel();
             match early {
@@ -175,6 +211,26 @@ impl<S: WatchStore> App<S> {
         shutdown::drain("coordinator", grace, work).await;
         server.abort();
         if failed { Err(io::Error::other("the gRPC server ended by itself")) } else { Ok(()) }
+    }
+}
+
+/// Follows the policies until `over`. Comes back when there are some to give to the edges.
+async fn follow<S: WatchStore>(followed: Followed, coordinator: &Coordinator<S>, over: &CancellationToken) -> Option<JoinHandle<()>> {
+    let stopped = over.clone().cancelled_owned();
+    match followed {
+        Followed::Nothing => None,
+        Followed::File(file) => Some(tokio::spawn(async move {
+            tokio::select! {
+                () = file.follow() => {}
+                () = stopped => {}
+            }
+        })),
+        Followed::Objects(objects) => {
+            let known = objects.known();
+            let following = tokio::spawn(objects.follow(coordinator.engine().store().clone(), stopped));
+            over.run_until_cancelled(known).await;
+            Some(following)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The coordinator: owns bindings, watches and recalls, and decides. Edges attach over gRPC or in the same process.
 
 pub mod app;
+pub mod controller;
 pub mod coordinator;
 pub mod credentials;
 pub mod engine;

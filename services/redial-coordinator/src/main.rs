@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Command;
-use redial_coordinator::app::BuildError;
+use redial_coordinator::app::{BuildError, Config};
 use redial_coordinator::settings::Settings;
 use redial_coordinator::store::{MemoryStore, RedisStore, expiry};
 use redial_coordinator::{HINTS, Hints, credentials, policies};
@@ -50,12 +50,17 @@ async fn with_store(settings: Settings) -> ExitCode {
 }
 
 async fn serve<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<Hints>) -> ExitCode {
+    let policy = match settings.policy_source().await {
+        Ok(policy) => policy,
+        Err(problem) => return Stop::Problems(vec![problem]).report(),
+    };
     let readiness = Readiness::default();
     let metrics = match telemetry::Metrics::new() {
         Ok(metrics) => metrics,
         Err(error) => return failed(EXIT_SOFTWARE, "no metrics", &error),
     };
-    let app = match settings.config().build(store, hints, &metrics, &readiness) {
+    let config = Config { policy, ..settings.config() };
+    let app = match config.build(store, hints, &metrics, &readiness) {
         Ok(app) => app,
         Err(BuildError::Policies(bad)) => return Stop::Problems(policies::problems(&bad)).report(),
         Err(BuildError::Credentials(bad)) => return Stop::Problems(credentials::problems(&bad)).report(),

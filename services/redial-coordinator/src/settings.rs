@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use redial_runtime::settings::duration;
+use redial_runtime::discovery::Kubernetes;
+use redial_runtime::settings::{Problem, duration};
 use redial_runtime::telemetry::LogSettings;
 
-use crate::app::Config;
+use crate::app::{Config, PolicySource};
 use crate::coordinator::Setup;
 
 /// Remembers missed calls and orders their recalls, for any number of sip-edge processes
@@ -23,6 +24,9 @@ pub struct Settings {
     /// Policy file (TOML), read again when it changes or on SIGHUP [default: default policies]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Kubernetes namespace whose RedialPolicy objects are the policies, instead of a file
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
+    pub policy_namespace: Option<String>,
     /// Credentials for phones that challenge a recall (TOML: [name] with username and password), read again when it changes; policies name its entries
     #[arg(long, value_name = "FILE")]
     pub credentials: Option<PathBuf>,
@@ -43,7 +47,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Everything but the store.
+    /// Everything but the store and what is asked of Kubernetes.
     #[must_use]
     pub fn config(&self) -> Config {
         let replica = self.replica_name.clone().unwrap_or_else(|| self.listen.to_string());
@@ -51,13 +55,33 @@ impl Settings {
         let setup = Setup { replica, store_kind, sweep_interval: self.sweep_interval, ..Setup::default() };
         Config {
             listen: self.listen,
-            policy: self.policy.clone(),
+            policy: self.policy.clone().into(),
             credentials: self.credentials.clone(),
             settle: None,
             setup,
             grace: self.grace,
         }
     }
+
+    /// Where policies come from.
+    ///
+    /// # Errors
+    /// When both a file and a namespace are given, or a namespace and no Kubernetes.
+    pub async fn policy_source(&self) -> Result<PolicySource, Problem> {
+        let Some(namespace) = self.policy_namespace.clone() else { return Ok(self.policy.clone().into()) };
+        if self.policy.is_some() {
+            return Err(Problem::new("policy-namespace", "is given together with policy: policies are either objects or a file"));
+        }
+        let kubernetes = Kubernetes::infer().await.map_err(|error| Problem::new("policy-namespace", error.to_string()))?;
+        Ok(PolicySource::Objects { kubernetes, namespace })
+    }
+}
+
+/// A DNS label (RFC 1123).
+fn namespace(text: &str) -> Result<String, String> {
+    let letters = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_label = (1..=63).contains(&text.len()) && text.bytes().all(letters) && !text.starts_with('-') && !text.ends_with('-');
+    if is_label { Ok(text.to_owned()) } else { Err(format!("`{text}` is no namespace such as redial")) }
 }
 
 /// Nothing shorter than 100 ms: every replica asks the store for 1024 shards each time.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redial_coordinator::app::{App, Config, GRACE};
+use redial_coordinator::app::{App, Config, GRACE, PolicySource};
 use redial_coordinator::store::MemoryStore;
 use redial_coordinator::{Coordinator, Setup};
 use redial_core::link::*;
@@ -35,7 +35,7 @@ struct Served {
 fn serve() -> Served {
     let config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
-        policy: None,
+        policy: PolicySource::BuiltIn,
         credentials: None,
         settle: Some(Duration::ZERO),
         setup: Setup::default(),

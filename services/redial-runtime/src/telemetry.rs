@@ -33,7 +33,9 @@ fn filter(text: &str) -> Result<String, String> {
 
 /// Sends log lines to standard error. Only the first call in a process has an effect, so tests may call it freely.
 pub fn init_logs(settings: &LogSettings) {
-    let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    // What these report is reported by whoever uses them, once and not with every attempt. Who asks for more gets it.
+    let quiet = format!("kube_client=off,kube_runtime=off,{}", settings.log);
+    let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // An error means that the process logs already.
     let _ = match settings.log_format {

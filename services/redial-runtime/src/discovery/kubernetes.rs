@@ -216,7 +216,8 @@ fn name(slice: &EndpointSlice) -> String {
 }
 
 /// An error with all its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use kubernetes::{Kubernetes, NoKubernetes};
+pub use kubernetes::{Kubernetes, NoKubernetes, chain};
 pub use slices::{Which, members_of};
 
 /// One replica. In Kubernetes the name is the pod's.

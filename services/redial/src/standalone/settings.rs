@@ -49,7 +49,7 @@ impl Settings {
     pub fn coordinator(&self) -> Config {
         Config {
             listen: self.control,
-            policy: self.policy.clone(),
+            policy: self.policy.clone().into(),
             credentials: self.credentials.clone(),
             settle: self.settle,
             setup: Setup {
