@@ -113,3 +113,61 @@ async fn walk<S: WatchStore>(store: &S, mut census: Census) -> Option<Counts> {
     pace.tick().await;
     Some(census.done())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+    use redial_core::policy::Rule;
+    use redial_core::store::{Step, Turn};
+    use redial_core::{Aor, Fence, Flow, Pair, Policy, UnixMillis};
+
+    fn watch(callee: &str, n: u16) -> Watch {
+        let pair = Pair { callee: Aor::new(callee), caller: Aor::new(format!("caller-{n}@a.test")) };
+        Watch {
+            pair,
+            fence: Fence(1),
+            state: State::Armed,
+            armed_at: UnixMillis(0),
+            deadline: UnixMillis(u64::MAX / 2),
+            not_before: UnixMillis(0),
+            attempts: 0,
+            parked: false,
+            caller_flow: Flow::new("udp/0/192.0.2.9:5060"),
+            caller_seen: 0,
+        }
+    }
+
+    fn register() -> Register {
+        let rule = |user: &str| Rule { domain: "a.test".into(), user: user.into(), policy: Policy::default() };
+        let set = PolicySet { rules: vec![rule("sales-*"), rule("*")], ..PolicySet::default() };
+        Register { set: Arc::new(set), rules: vec!["sales".into(), "all".into()], default: Some("default".into()) }
+    }
+
+    /// All shards are walked, at the pace of the clock, which stands still but for timers here.
+    #[tokio::test(start_paused = true)]
+    async fn watches_are_counted_by_the_policy_that_is_theirs() {
+        let store = Arc::new(MemoryStore::new());
+        let watches: Vec<Watch> = (0..300).map(|n| watch(["sales-1@a.test", "bob@a.test", "bob@b.test"][usize::from(n % 3)], n)).collect();
+        store.arm(UnixMillis(0), &watches).await.unwrap();
+        let mut recalled = watches[0].clone();
+        recalled.fence = Fence(2);
+        recalled.state = State::Claimed { rung: 1, lease_until: UnixMillis(9) };
+        let step = Step { expect: watches[0].fence, next: recalled, due: UnixMillis(9), turn: Turn::Leave };
+        store.step(UnixMillis(0), &step).await.unwrap();
+
+        let (_registered, register) = watch::channel(register());
+        let (leading, leads) = watch::channel(false);
+        let (counts, mut counted) = watch::channel(Counts::new());
+        let counting = tokio::spawn(keep_counting(store, register, leads, counts));
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(counted.borrow().is_empty(), "counted without leading");
+        leading.send_replace(true);
+        tokio::time::timeout(Duration::from_secs(9), counted.changed()).await.expect("in one walk").unwrap();
+        let of = |uid: &str| counted.borrow().get(uid).copied();
+        assert_eq!(of("sales"), Some(WatchCounts { armed: 99, active: 1 }));
+        assert_eq!(of("all"), Some(WatchCounts { armed: 100, active: 0 }));
+        assert_eq!(of("default"), Some(WatchCounts { armed: 100, active: 0 }));
+        counting.abort();
+    }
+}
