@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redial_core::link::{Event, Request};
 use rustc_hash::FxHashMap;
@@ -17,6 +18,10 @@ use super::table::{Id, Table};
 use super::timers::Timers;
 use super::transactions::{Client, Server};
 use super::{EndpointConfig, Now, Outbox, Peer};
+
+/// For a report a replica that died without a word must have been found out, which takes the link's keep-alive 8 s, so that the report goes to
+/// the next one: without it, a pair that has talked would be recalled again. No phone waits for it.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Everything but the recalls, which use it as their context.
 #[derive(Debug)]
@@ -98,7 +103,7 @@ impl Core {
     /// Tells the coordinator; nobody waits for the answer, the link repeats it if it gets lost.
     pub(crate) fn tell(&mut self, event: Event, out: &mut Outbox) {
         let id = self.pending.fresh_id();
-        out.requests.push(Request { id, timeout: self.config.coordinator_timeout, event });
+        out.requests.push(Request { id, timeout: self.config.coordinator_timeout.max(REPORT_TIMEOUT), event });
     }
 }
 

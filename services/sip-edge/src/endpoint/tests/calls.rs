@@ -30,6 +30,8 @@ fn an_answered_call_goes_through_and_is_reported_once() {
 
     let ok = at_bob.response(200, "Contact: <sip:bob@192.0.2.20>\r\n");
     assert_eq!(codes(&driver.receive(BOB, &ok)), [200]);
+    // Time enough for the link to find out that a coordinator is dead, and to tell another.
+    assert!(driver.requests.iter().all(|report| report.timeout > Duration::from_secs(8)));
     assert_eq!(results(&mut driver), [CallResult::Established]);
     // The phone repeats its 2xx until the ACK comes: each goes through, the report does not.
     assert_eq!(codes(&driver.receive(BOB, &ok)), [200]);
