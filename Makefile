@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test lint fmt crd bench images chart-test cluster cluster-down clean compiler tools
+.PHONY: help demo test lint fmt crd bench images chart-test cluster cluster-down clean compiler tools k8s-test
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,7 +44,10 @@ cluster: compiler ## build and start a Kubernetes of our own, in a network names
 	tests/cluster/build
 	tests/cluster/up
 
-cluster-down: ## end it, and leave nothing but its binaries
+k8s-test: compiler tools $(if $(KUBECONFIG),,images cluster) ## install the chart in that cluster, or in the one of KUBECONFIG, and play stories while pods come and go
+	tests/k8s-test
+
+cluster-down: ## end the cluster, and leave nothing but its binaries
 	tests/cluster/down
 
 clean: ## remove what was built

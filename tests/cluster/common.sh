@@ -10,12 +10,27 @@ STATE=${REDIAL_CLUSTER_STATE:-/var/lib/$NAME}
 NETNS=/run/netns/$NAME
 # Of the node: on a bridge inside the namespace, so it can be any address. Pods: 10.244.0.0/24, services: 10.96.0.0/16.
 NODE_IP=172.31.255.1
+# A second namespace, joined to the node by a cable: where phones live, with addresses of their own.
+OUTSIDE=$NAME-outside
+OUTSIDE_NET=172.31.254
+OUTSIDE_PHONES=60
+# phones: their addresses.
+phones() { printf "$OUTSIDE_NET.%s " $(seq 2 $((1 + OUTSIDE_PHONES))); }
 CONTAINERD_SOCKET=$STATE/containerd.sock
 export PATH=$BIN:$PATH
 
 say() { echo "cluster: $*"; }
 die() { echo "cluster: $*" >&2; exit 1; }
 as_root() { [[ $(id -u) -eq 0 ]] || die "needs root, for namespaces and containers"; }
+
+# enter NAMESPACE COMMAND...: with the cluster's KUBECONFIG, kubectl, helm and ctr.
+enter() {
+  as_root
+  [[ -e /run/netns/$1 ]] || die "is not started: make cluster"
+  export KUBECONFIG=$STATE/admin.kubeconfig CONTAINERD_ADDRESS=$CONTAINERD_SOCKET CONTAINERD_NAMESPACE=k8s.io
+  # Not `ip netns exec`, which mounts another /sys and so hides the cgroups.
+  exec nsenter --net="/run/netns/$1" -- "${@:2}"
+}
 
 # runs NAME: whether the process that `up` started under that name is still the one with the recorded id.
 runs() {

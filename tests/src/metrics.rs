@@ -42,7 +42,9 @@ impl Metrics {
         Self::parse(&body)
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    /// # Errors
+    /// When it is not Prometheus text.
+    pub fn parse(text: &str) -> Result<Self> {
         let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
         let samples = lines.map(|line| Sample::parse(line).with_context(|| format!("not a sample: {line}"))).collect::<Result<_>>()?;
         Ok(Self(samples))

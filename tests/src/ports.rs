@@ -1,4 +1,4 @@
-//! Free ports on the loopback addresses.
+//! Free ports on addresses of this machine.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -15,18 +15,18 @@ pub fn free() -> Result<SocketAddr> {
     free_at(Ipv4Addr::LOCALHOST.into())
 }
 
-/// A loopback address whose port is free for UDP and TCP and is never handed out twice by this process. Taken from below the kernel's
+/// An address whose port is free for UDP and TCP and is never handed out twice by this process. Taken from below the kernel's
 /// ephemeral range, so that no outgoing connection gets it in between; the start depends on the process, so that test binaries do not meet.
 /// # Errors
 /// When no port is left.
-pub fn free_at(loopback: IpAddr) -> Result<SocketAddr> {
+pub fn free_at(ip: IpAddr) -> Result<SocketAddr> {
     const FIRST: u16 = 10_000;
     const COUNT: u16 = 22_000;
     let start = (std::process::id().wrapping_mul(997) % u32::from(COUNT)) as u16;
     let mut taken = TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     (0..COUNT)
         .map(|step| FIRST + (start + step) % COUNT)
-        .map(|port| SocketAddr::from((loopback, port)))
+        .map(|port| SocketAddr::from((ip, port)))
         .find(|addr| {
             !taken.contains(&addr.port()) && UdpSocket::bind(addr).is_ok() && TcpListener::bind(addr).is_ok() && taken.insert(addr.port())
         })

@@ -6,7 +6,7 @@ mod digest;
 mod text;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -87,7 +87,14 @@ impl Phone {
     /// # Errors
     /// When no port is free.
     pub fn new(who: &str, edge: SocketAddr) -> Result<Self> {
-        let local = ports::free_at(edge.ip())?;
+        Self::at(who, edge.ip(), edge)
+    }
+
+    /// A phone at that address of this machine.
+    /// # Errors
+    /// When no port is free.
+    pub fn at(who: &str, ip: IpAddr, edge: SocketAddr) -> Result<Self> {
+        let local = ports::free_at(ip)?;
         let socket = UdpSocket::bind(local)?;
         Ok(Self {
             who: who.to_owned(),
@@ -170,7 +177,14 @@ impl Phone {
     /// # Errors
     /// When the socket fails.
     pub fn poll(&mut self, method: &str) -> Result<Option<Received>> {
-        self.wait_for(now() + Duration::from_millis(2), |m| m.is_request(method))
+        self.within(Duration::from_millis(2), method)
+    }
+
+    /// A request of that method if it comes by then.
+    /// # Errors
+    /// When the socket fails.
+    pub fn within(&mut self, limit: Duration, method: &str) -> Result<Option<Received>> {
+        self.wait_for(now() + limit, |m| m.is_request(method))
     }
 
     /// Answers a request. `headers` are whole lines with their CRLF.

@@ -1,0 +1,153 @@
+//! One release of the chart, and what it runs.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use redial_tests::{Metrics, until};
+use serde_json::Value;
+
+use crate::kube::Namespace;
+
+/// Images may have to be unpacked, and a machine of two cores starts every pod at once.
+const READY: Duration = Duration::from_secs(120);
+
+/// A release and its values.
+#[derive(Clone, Debug)]
+pub struct Release {
+    pub name: &'static str,
+    pub namespace: Namespace,
+    values: &'static str,
+    /// Of the listener, and of the node where phones reach it.
+    port: u16,
+    behind_a_node_port: bool,
+}
+
+/// Two edges behind one port of every node, two coordinators, a Redis.
+pub const CLUSTERED: Release =
+    Release { name: "redial", namespace: Namespace("redial-test"), values: "clustered.yaml", port: 30060, behind_a_node_port: true };
+
+/// Edges as the chart has them by default: one on each node, with the node's address.
+pub const ON_NODES: Release =
+    Release { name: "redial", namespace: Namespace("redial-test-nodes"), values: "on-nodes.yaml", port: 5060, behind_a_node_port: false };
+
+fn repository() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+impl Release {
+    /// `helm ARGS` of this release with its chart and values; waits until everything is ready. `more` are `key=value`.
+    fn helm(&self, verb: &[&str], more: &[&str]) -> Result<()> {
+        let chart = repository().join("charts/redial").display().to_string();
+        let values = repository().join("tests/src/bin/k8s-test/values").join(self.values).display().to_string();
+        let timeout = format!("{}s", READY.as_secs());
+        let mut args = [verb, &[self.name, &chart, "--values", &values, "--wait", "--timeout", &timeout]].concat();
+        // What a node port leads to, edges cannot know.
+        let advertised = format!("edge.advertise={}", self.address()?.ip());
+        if self.behind_a_node_port {
+            args.extend(["--set", &advertised]);
+        }
+        // A cluster that pulls: where from.
+        let registry = std::env::var("REGISTRY").map(|r| format!("image.registry={r},redis.bundled.image.registry={r}"));
+        args.extend(registry.iter().flat_map(|r| ["--set", r]));
+        args.extend(more.iter().flat_map(|m| ["--set", *m]));
+        self.namespace.helm(&args)?;
+        Ok(())
+    }
+
+    pub fn install(&self) -> Result<()> {
+        self.helm(&["install", "--create-namespace"], &[])
+    }
+
+    pub fn upgrade(&self, more: &[&str]) -> Result<()> {
+        self.helm(&["upgrade"], more)
+    }
+
+    pub fn is_installed(&self) -> bool {
+        self.namespace.helm(&["status", self.name]).is_ok()
+    }
+
+    /// Where phones send to.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok((node()?, self.port).into())
+    }
+
+    pub fn object(&self, component: &str) -> String {
+        format!("{}-{component}", self.name)
+    }
+
+    /// Pods of a component that are not being ended.
+    pub fn pods(&self, component: &str) -> Result<Vec<String>> {
+        let selector = format!("app.kubernetes.io/instance={},app.kubernetes.io/component={component}", self.name);
+        let list = self.namespace.get(&["pods", "--selector", &selector])?;
+        let pods = list["items"].as_array().context("no list of pods")?;
+        let staying = pods.iter().filter(|p| p["metadata"]["deletionTimestamp"].is_null());
+        Ok(staying.filter_map(|p| p["metadata"]["name"].as_str()).map(str::to_owned).collect())
+    }
+
+    /// `/metrics` of a pod, through the API server.
+    pub fn metrics(&self, component: &str, pod: &str) -> Result<Metrics> {
+        let port = if component == "edge" { 8080 } else { 8081 };
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}:{port}/proxy/metrics", self.namespace.0);
+        Metrics::parse(&self.namespace.kubectl(&["get", "--raw", &path])?)
+    }
+
+    pub fn scale(&self, component: &str, replicas: usize) -> Result<()> {
+        let workload = format!("deployment/{}", self.object(component));
+        self.namespace.kubectl(&["scale", &workload, &format!("--replicas={replicas}")])?;
+        self.wait_rolled_out(&workload)?;
+        until("the pods that go", READY, || Ok((self.pods(component)?.len() == replicas).then_some(())))
+    }
+
+    pub fn restart(&self, component: &str) -> Result<()> {
+        let workload = format!("deployment/{}", self.object(component));
+        self.namespace.kubectl(&["rollout", "restart", &workload])?;
+        self.wait_rolled_out(&workload)
+    }
+
+    pub fn wait_ready(&self, component: &str) -> Result<()> {
+        self.wait_rolled_out(&format!("deployment/{}", self.object(component)))
+    }
+
+    fn wait_rolled_out(&self, workload: &str) -> Result<()> {
+        self.namespace.kubectl(&["rollout", "status", workload, &format!("--timeout={}s", READY.as_secs())])?;
+        Ok(())
+    }
+
+    /// What `redial ARGS --output json` says, from a pod beside the coordinators.
+    pub fn ask(&self, args: &[&str]) -> Result<Value> {
+        let image = self.namespace.get(&["deployment", &self.object("coordinator")])?;
+        let image = image["spec"]["template"]["spec"]["containers"][0]["image"].as_str().context("no image")?;
+        let image = format!("--image={}", image.replace("/redial-coordinator:", "/redial:"));
+        let coordinator = format!("http://{}:7070", self.object("coordinator"));
+        let fixed = ["run", "ask", &image, "--restart=Never", "--rm", "--attach", "--quiet", "--"];
+        let said = self.namespace.kubectl(&[&fixed, args, &["--coordinator", &coordinator, "--output", "json"]].concat())?;
+        serde_json::from_str(&said).with_context(|| format!("not JSON: {said}"))
+    }
+
+    pub fn ensure_no_watch_is_left(&self) -> Result<()> {
+        let watches = self.ask(&["watch", "list"])?;
+        ensure!(watches.as_array().is_some_and(Vec::is_empty), "watches are left: {watches}");
+        Ok(())
+    }
+
+    /// Uninstalls and waits until no object of any kind that carries the release's label is left.
+    pub fn uninstall(&self) -> Result<()> {
+        self.namespace.helm(&["uninstall", self.name, "--wait", "--timeout", "120s"])?;
+        let kinds = self.namespace.kubectl(&["api-resources", "--verbs=list", "--output=name"])?;
+        // Read-only views of the same pods, and events, which outlive what they tell of.
+        let kinds: Vec<_> = kinds.lines().filter(|kind| !kind.starts_with("events") && !kind.contains("metrics.k8s.io")).collect();
+        let label = format!("app.kubernetes.io/instance={}", self.name);
+        let left = || self.namespace.kubectl(&["get", &kinds.join(","), "--selector", &label, "--output=name", "--ignore-not-found"]);
+        until("nothing to be left", READY, || Ok(left()?.trim().is_empty().then_some(()))).with_context(|| left().unwrap_or_default())
+    }
+}
+
+/// An address of the first node.
+pub fn node() -> Result<IpAddr> {
+    let nodes = Namespace("default").get(&["nodes"])?;
+    let addresses = nodes["items"][0]["status"]["addresses"].as_array().context("no node")?;
+    let internal = addresses.iter().find(|a| a["type"] == "InternalIP").and_then(|a| a["address"].as_str());
+    Ok(internal.context("a node without an address")?.parse()?)
+}

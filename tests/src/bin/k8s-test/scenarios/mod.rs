@@ -1,0 +1,8 @@
+//! What is played in the cluster.
+
+pub mod install;
+pub mod killed;
+pub mod policy;
+pub mod rights;
+pub mod rollout;
+pub mod story;
