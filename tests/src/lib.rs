@@ -12,6 +12,7 @@ pub mod redis_server;
 pub mod relay;
 pub mod services;
 pub mod sipp;
+pub mod splitter;
 pub mod wait;
 
 pub use cluster::Cluster;
@@ -22,6 +23,7 @@ pub use process::{Process, Scratch};
 pub use redis_server::Redis;
 pub use services::{Coordinator, Edge, Standalone, redial};
 pub use sipp::Sipp;
+pub use splitter::Splitter;
 pub use wait::until;
 
 /// The domain that every test is registrar for.

@@ -190,7 +190,14 @@ impl Edge {
     /// # Errors
     /// When it does not become ready.
     pub fn attached(coordinators: &[String], more: &[&str]) -> Result<Self> {
-        let (sip, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("edge")?);
+        Self::at(ports::free()?, coordinators, more)
+    }
+
+    /// With a listener that others know of already.
+    /// # Errors
+    /// When it does not become ready.
+    pub fn at(sip: SocketAddr, coordinators: &[String], more: &[&str]) -> Result<Self> {
+        let (admin, scratch) = (ports::free()?, Scratch::new("edge")?);
         let (listen, name) = (format!("udp:{sip}"), format!("edge-{}", sip.port()));
         let mut args = strings(&["--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--edge-id", &name]);
         args.extend(coordinators.iter().flat_map(|url| ["--coordinator".to_owned(), url.clone()]));

@@ -9,6 +9,8 @@ use std::{fmt, io};
 use arc_swap::ArcSwap;
 use redial_core::{EdgeId, PolicySet};
 use redial_runtime::admin::{Latch, Readiness};
+use redial_runtime::clock;
+use redial_runtime::discovery::Members;
 use redial_runtime::shutdown;
 use redial_runtime::telemetry;
 use tokio::sync::mpsc;
@@ -21,6 +23,8 @@ use crate::endpoint::{EndpointConfig, Known};
 use crate::export;
 use crate::link::{BadUrl, BatchRules, Coordinator, Link, LinkConfig};
 use crate::metrics::Metrics;
+use crate::peers::port::PeerParts;
+use crate::peers::{Peers, keep_beating};
 use crate::settings::Advertised;
 use crate::transport::bind_shared;
 use crate::users_file::UsersFile;
@@ -38,6 +42,15 @@ pub struct ListenerConfig {
     pub advertised: Option<Advertised>,
 }
 
+/// Other edges.
+#[derive(Clone, Debug)]
+pub struct PeersConfig {
+    /// Where they send to us; port 0 takes any free port.
+    pub listen: SocketAddr,
+    /// By edge name and `listen` address; this edge may be among them.
+    pub members: Members,
+}
+
 /// A checked configuration; [`crate::settings`] makes it.
 #[derive(Debug)]
 pub struct Config {
@@ -51,6 +64,8 @@ pub struct Config {
     /// None: one per core.
     pub workers: Option<u8>,
     pub edge: EdgeId,
+    /// None: this edge passes nothing.
+    pub peers: Option<PeersConfig>,
     pub coordinators: Vec<Coordinator>,
     pub rules: BatchRules,
     /// Under load a worker wakes at most this often.
@@ -72,6 +87,8 @@ pub struct Config {
 pub enum BuildError {
     #[error("cannot listen on udp:{0}: {1}")]
     Bind(SocketAddr, io::Error),
+    #[error("cannot listen on {0} for other edges: {1}")]
+    BindPeers(SocketAddr, io::Error),
     #[error(transparent)]
     Coordinator(#[from] BadUrl),
 }
@@ -91,6 +108,8 @@ pub struct Edge {
     link: Link,
     workers: Vec<WorkerParts>,
     users: Option<UsersFile>,
+    /// Members, and a socket for beats.
+    peers: Option<(Members, UdpSocket)>,
     listening: Latch,
     idle: Arc<IdleWorkers>,
     drain: CancellationToken,
@@ -113,11 +132,25 @@ impl Config {
         let workers = self.workers.unwrap_or_else(cores);
         let (bound, sockets) = bind_all(&self.listeners, workers)?;
         let edge = self.edge;
+        let secret = self.secret;
+        let (peers, peer_sockets, beats) = match self.peers {
+            None => (None, Vec::new(), None),
+            Some(config) => {
+                let failed = |error| BuildError::BindPeers(config.listen, error);
+                let sockets = bind_shared(config.listen, usize::from(workers)).map_err(failed)?;
+                let beats = sockets.first().map(UdpSocket::try_clone).transpose().map_err(failed)?;
+                let peers = Arc::new(Peers::new(&secret, &edge, &bound, workers, clock::instant()));
+                (Some(peers), sockets, beats.map(|socket| (config.members, socket)))
+            }
+        };
         let policies = Arc::new(ArcSwap::from_pointee(PolicySet::default()));
         let metrics = Arc::new(Metrics::default());
         let counters = Arc::new(Counters::default());
         let meter = telemetry.meter("sip-edge");
         export::register(&meter, &metrics, &counters);
+        if let Some(peers) = &peers {
+            export::peer_levels(&meter, peers);
+        }
         if !self.secret_is_shared {
             tracing::info!("secret is random: several edges of one installation need a shared one (--secret-file)");
         }
@@ -125,7 +158,7 @@ impl Config {
             edge: edge.clone(),
             domains: self.domains,
             listeners: bound,
-            secret: self.secret,
+            secret,
             users: self.users.as_ref().map(UsersFile::users),
             policies: Arc::clone(&policies),
             metrics,
@@ -134,6 +167,7 @@ impl Config {
             register_default: self.register_default,
             max_transactions: self.max_transactions,
             known: Arc::new(Known::new(self.max_known)),
+            peers,
             coordinator_timeout: self.coordinator_timeout,
             timer_c: self.timer_c,
         });
@@ -150,6 +184,8 @@ impl Config {
         })?;
         let (idle, drain, stop) = (Arc::<IdleWorkers>::default(), CancellationToken::new(), CancellationToken::new());
         let (others, handovers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVERS)).unzip();
+        let mut peer_sockets = peer_sockets.into_iter();
+        let listeners = endpoint.listeners.len();
         let parts = (0..workers).zip(sockets).zip(ends).zip(handovers);
         let workers = parts.map(|(((index, sockets), (port, inbox)), handovers)| WorkerParts {
             index,
@@ -159,6 +195,7 @@ impl Config {
             inbox,
             handovers,
             others: others.clone(),
+            peers: endpoint.peers.clone().zip(peer_sockets.next()).map(|(peers, socket)| PeerParts { peers, socket, listeners }),
             counters: Arc::clone(&counters),
             receive_linger: self.receive_linger,
             idle: Arc::clone(&idle),
@@ -171,6 +208,7 @@ impl Config {
             link,
             workers,
             users: self.users,
+            peers: beats,
             listening: readiness.latch("listeners bound"),
             idle,
             drain,
@@ -208,6 +246,10 @@ impl Edge {
                 stop.run_until_cancelled(users.follow()).await;
             });
         }
+        let peers = self.endpoint.peers.clone();
+        if let (Some(peers), Some((members, socket))) = (&peers, self.peers) {
+            tasks.spawn(keep_beating(Arc::clone(peers), self.endpoint.secret, members, socket, self.stop.clone()));
+        }
         let (ended, mut ends) = mpsc::channel(count.max(1));
         for parts in self.workers {
             start(parts, ended.clone())?;
@@ -219,6 +261,9 @@ impl Edge {
             Some((index, outcome)) = ends.recv() => return Err(RunError::Worker(index, outcome.err().unwrap_or_else(|| "ended".into()))),
         }
         self.listening.set(false);
+        if let Some(peers) = &peers {
+            peers.drain(clock::instant());
+        }
         self.drain.cancel();
         shutdown::drain("sip transactions", self.grace, self.idle.reach(count)).await;
         self.stop.cancel();

@@ -40,16 +40,38 @@ impl Level {
     }
 }
 
-/// One per process, shared by all workers and the link.
+/// What happens on the sockets of one kind.
 #[derive(Debug, Default)]
-pub struct Counters {
-    pub datagrams_received: Count,
-    pub datagrams_sent: Count,
+pub struct SocketCounts {
+    pub received: Count,
+    pub sent: Count,
     pub receive_errors: Count,
     /// The kernel refused the datagram for good: no route, too long.
     pub send_errors: Count,
     /// The socket's backlog was full.
-    pub sends_dropped: Count,
+    pub dropped: Count,
+}
+
+/// Datagrams from and for other edges, by [`crate::peers::wire::Kind`].
+#[derive(Debug, Default)]
+pub struct PeerCounts {
+    pub socket: SocketCounts,
+    pub passed: [Count; 3],
+    pub received: [Count; 3],
+    /// Signed with another secret, or by nobody.
+    pub forged: Count,
+    pub malformed: Count,
+    /// For a listener that this edge does not have: edges behind one address need the same listeners.
+    pub no_listener: Count,
+    /// The edge went away between the decision and the sending.
+    pub gone: Count,
+}
+
+/// One per process, shared by all workers and the link.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub sip: SocketCounts,
+    pub peers: PeerCounts,
     /// Another worker's queue was full, or there is no such worker.
     pub handovers_dropped: Count,
     /// A worker's order queue was full; the watch's lease brings the order back.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 
-use crate::counters::Counters;
+use crate::counters::{Count, Counters};
 use crate::metrics::Metrics;
+use crate::peers::Peers;
+use crate::peers::wire::Kind;
 
 /// Seconds: from an in-process store to a coordinator that is about to be given up.
 const LATENCY_BOUNDS: [f64; 12] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -27,6 +29,7 @@ pub(crate) fn register(meter: &Meter, metrics: &Arc<Metrics>, counters: &Arc<Cou
     datagrams(meter, counters);
     drops(meter, counters);
     requests(meter, counters);
+    peers(meter, counters);
     levels(meter, counters);
 }
 
@@ -88,11 +91,11 @@ fn counter<const N: usize>(
 fn datagrams(meter: &Meter, counters: &Arc<Counters>) {
     counter(meter, ("sip_datagrams", "datagrams by direction"), counters, |c| {
         let label = |word: &'static str| KeyValue::new("direction", word);
-        [(label("received"), c.datagrams_received.value()), (label("sent"), c.datagrams_sent.value())]
+        [(label("received"), c.sip.received.value()), (label("sent"), c.sip.sent.value())]
     });
     counter(meter, ("sip_socket_errors", "system calls on SIP sockets that failed"), counters, |c| {
         let label = |word: &'static str| KeyValue::new("direction", word);
-        [(label("received"), c.receive_errors.value()), (label("sent"), c.send_errors.value())]
+        [(label("received"), c.sip.receive_errors.value()), (label("sent"), c.sip.send_errors.value())]
     });
 }
 
@@ -100,7 +103,7 @@ fn drops(meter: &Meter, counters: &Arc<Counters>) {
     counter(meter, ("sip_edge_queue_drops", "items dropped because a bounded queue was full"), counters, |c| {
         let label = |word: &'static str| KeyValue::new("queue", word);
         [
-            (label("send"), c.sends_dropped.value()),
+            (label("send"), c.sip.dropped.value()),
             (label("handover"), c.handovers_dropped.value()),
             (label("order"), c.orders_dropped.value()),
             (label("request"), c.requests_overloaded.value()),
@@ -130,6 +133,43 @@ fn requests(meter: &Meter, counters: &Arc<Counters>) {
     });
 }
 
+/// What edges behind one address do for each other.
+fn peers(meter: &Meter, counters: &Arc<Counters>) {
+    let kinds = |counts: &[Count; 3]| {
+        let value = |kind: Kind| counts[kind as usize - 1].value();
+        [("request", value(Kind::Request)), ("response", value(Kind::Response)), ("send", value(Kind::Send))]
+            .map(|(word, value)| (KeyValue::new("what", word), value))
+    };
+    let passed = "datagrams passed to another edge: a request or response of its, or one to a phone that it reaches";
+    counter(meter, ("sip_edge_peer_passed", passed), counters, move |c| kinds(&c.peers.passed));
+    counter(meter, ("sip_edge_peer_received", "datagrams that another edge has passed"), counters, move |c| kinds(&c.peers.received));
+    counter(meter, ("sip_edge_peer_dropped", "datagrams from or for other edges that were dropped, by reason"), counters, |c| {
+        let label = |word: &'static str| KeyValue::new("reason", word);
+        let socket = &c.peers.socket;
+        [
+            (label("queue_full"), socket.dropped.value()),
+            (label("socket_error"), socket.receive_errors.value() + socket.send_errors.value()),
+            (label("forged"), c.peers.forged.value()),
+            (label("malformed"), c.peers.malformed.value()),
+            (label("no_listener"), c.peers.no_listener.value()),
+            (label("gone"), c.peers.gone.value()),
+        ]
+    });
+}
+
+/// Other edges, by whether they are heard.
+pub(crate) fn peer_levels(meter: &Meter, peers: &Arc<Peers>) {
+    let read = Arc::clone(peers);
+    let known =
+        meter.u64_observable_gauge("sip_edge_peers").with_description("other edges that are listed, and those of them that are there");
+    let observe = move |observer: &dyn AsyncInstrument<u64>| {
+        let (listed, live) = read.count();
+        observer.observe(listed as u64, &[KeyValue::new("state", "listed")]);
+        observer.observe(live as u64, &[KeyValue::new("state", "live")]);
+    };
+    known.with_callback(observe).build();
+}
+
 fn levels(meter: &Meter, counters: &Arc<Counters>) {
     let read = Arc::clone(counters);
     let open = meter.u64_observable_gauge("redial_link_requests_open").with_description("requests without reply");
@@ -152,8 +192,8 @@ mod tests {
         register(&meter, &metrics, &counters);
         metrics.request_in(sip_core::Method::Invite);
         metrics.response_out(sip_core::Method::Register, 200);
-        counters.datagrams_received.add(5);
-        counters.sends_dropped.add(2);
+        counters.sip.received.add(5);
+        counters.sip.dropped.add(2);
         counters.coordinators_attached.set(1);
         round_trip(&meter).record(0.002, &[KeyValue::new("asked", "register")]);
         let text = telemetry.render().unwrap();

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use redial_core::link::{Failure, Order, Reply};
 use redial_runtime::clock;
+use sip_core::routing::EdgeTag;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::Sleep;
@@ -23,6 +24,7 @@ use crate::counters::Counters;
 use crate::endpoint::{Endpoint, EndpointConfig, Now, Outbox, Peer};
 use crate::link::{LinkPort, WorkerInbox};
 use crate::pace::Pace;
+use crate::peers::port::{self, PeerParts, PeerPort};
 use crate::transport::{BATCH, Received, UdpListener};
 
 /// Datagrams that wait for one worker from the others.
@@ -74,6 +76,7 @@ pub(crate) struct WorkerParts {
     pub handovers: Receiver<Handover>,
     /// To every worker's `handovers`, this one's included.
     pub others: Vec<Sender<Handover>>,
+    pub peers: Option<PeerParts>,
     pub counters: Arc<Counters>,
     pub receive_linger: Duration,
     pub idle: Arc<IdleWorkers>,
@@ -98,6 +101,7 @@ struct Worker {
     inbox: WorkerInbox,
     handovers: Receiver<Handover>,
     others: Vec<Sender<Handover>>,
+    peers: Option<PeerPort>,
     counters: Arc<Counters>,
     idle: Arc<IdleWorkers>,
     /// Counted in `idle`.
@@ -125,6 +129,8 @@ struct Ready {
     /// Bit per listener.
     readable: u64,
     writable: u64,
+    /// As [`PeerPort::poll_ready`] says.
+    peers: u8,
     replies: Vec<Vec<(u64, Reply)>>,
     orders: Vec<Order>,
     handovers: Vec<Handover>,
@@ -140,6 +146,7 @@ impl Worker {
             inbox: parts.inbox,
             handovers: parts.handovers,
             others: parts.others,
+            peers: parts.peers.map(PeerPort::new).transpose()?,
             counters: parts.counters,
             idle: parts.idle,
             reported_idle: false,
@@ -191,7 +198,8 @@ impl Worker {
             ready.readable |= u64::from(listener.poll_readable(cx).is_ready()) << i;
             ready.writable |= u64::from(listener.poll_backlog(cx).is_ready()) << i;
         }
-        let mut any = ready.stop || ready.drain || ready.timer || ready.readable | ready.writable != 0;
+        ready.peers = self.peers.as_ref().map_or(0, |peers| peers.poll_ready(cx));
+        let mut any = ready.peers != 0 || ready.stop || ready.drain || ready.timer || ready.readable | ready.writable != 0;
         any |= matches!(self.inbox.replies.poll_recv_many(cx, &mut ready.replies, TURN), Poll::Ready(n) if n > 0);
         any |= matches!(self.inbox.orders.poll_recv_many(cx, &mut ready.orders, TURN), Poll::Ready(n) if n > 0);
         any |= matches!(self.handovers.poll_recv_many(cx, &mut ready.handovers, TURN), Poll::Ready(n) if n > 0);
@@ -217,11 +225,14 @@ impl Worker {
         }
         self.behind = false;
         for (i, listener) in self.listeners.iter().enumerate().filter(|(i, _)| self.ready.readable >> i & 1 == 1) {
-            listener.receive(&mut self.received, &self.counters);
+            listener.receive(&mut self.received, &self.counters.sip);
             self.behind |= self.received.count() == BATCH;
             for (addr, bytes) in self.received.datagrams() {
-                self.endpoint.on_datagram(now, Peer { listener: i as u8, addr }, bytes, &mut self.out);
+                self.endpoint.on_datagram(now, Peer { edge: EdgeTag::HERE, listener: i as u8, addr }, bytes, &mut self.out);
             }
+        }
+        if let Some(peers) = self.peers.as_ref().filter(|_| self.ready.peers & port::READABLE != 0) {
+            self.behind |= peers.receive(now, &mut self.received, &self.counters.peers, &mut self.endpoint, &mut self.out);
         }
         if self.endpoint.next_timer().is_some_and(|at| at <= now.instant) {
             self.endpoint.on_timer(now, &mut self.out);
@@ -235,13 +246,17 @@ impl Worker {
         for request in refused {
             self.endpoint.on_reply(now, request.id, Reply::Failed(Failure::Overloaded), &mut self.out);
         }
+        // First, because what is for the phones of an edge that has gone leaves from here.
+        if let Some(peers) = &mut self.peers {
+            peers.send(self.ready.peers & port::WRITABLE != 0, &mut self.out, &self.counters.peers);
+        }
         for (i, listener) in self.listeners.iter_mut().enumerate() {
             if self.ready.writable >> i & 1 == 1 {
-                listener.flush(&self.counters);
+                listener.flush(&self.counters.sip);
             }
             let buffer = &self.out.buffer;
             let mine = self.out.transmits.iter().filter(|transmit| usize::from(transmit.to.listener) == i);
-            listener.send(mine.filter_map(|t| Some((t.to.addr, buffer.get(t.bytes.clone())?))), &self.counters);
+            listener.send(mine.filter_map(|t| Some((t.to.addr, buffer.get(t.bytes.clone())?))), &self.counters.sip);
         }
         for (worker, from, bytes) in self.out.handover.drain(..) {
             let to = self.others.get(usize::from(worker)).filter(|_| worker != self.index);
@@ -265,6 +280,7 @@ impl Worker {
 
     fn report_idle(&mut self) {
         let idle = self.draining && self.endpoint.is_idle() && self.listeners.iter().all(UdpListener::is_flushed);
+        let idle = idle && self.peers.as_ref().is_none_or(PeerPort::is_flushed);
         if idle != self.reported_idle {
             self.reported_idle = idle;
             if idle { self.idle.add() } else { self.idle.remove() }

@@ -2,19 +2,24 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
+use super::EdgeTag;
+use crate::Message;
 use crate::keyed;
 
-const LABEL: &[u8; 8] = b"flowtok2";
-const PAD_LABEL: &[u8; 8] = b"flowpad2";
+const LABEL: &[u8; 8] = b"flowtok3";
+const PAD_LABEL: &[u8; 8] = b"flowpad3";
 /// RFC 5626 section 5.2 uses 80 bits; we take 96, which fills base64 groups evenly.
 const MAC: usize = 12;
 const HAS_WATCH: u8 = 1;
 const CALLER_V6: u8 = 2;
 const CALLEE_V6: u8 = 4;
+/// Both ends name their edge.
+const HAS_EDGES: u8 = 8;
 
-/// One side of a call: the listener of ours that it came by, and its address.
+/// One side of a call: the edge and its listener that it came by, and its address as that edge saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowEnd {
+    pub edge: EdgeTag,
     pub listener: u8,
     pub addr: SocketAddr,
 }
@@ -36,28 +41,29 @@ pub struct WatchedCall {
 pub struct FlowToken {
     pub caller: FlowEnd,
     pub callee: FlowEnd,
+    /// [`tag_hash`] of the From tag that the caller gave the dialog.
+    pub caller_tag: u32,
     pub watch: Option<WatchedCall>,
 }
 
 impl FlowToken {
-    /// Letters, digits, `-` and `_` only: a URI's user part without escapes. 36 characters for two IPv4 flows.
+    /// Letters, digits, `-` and `_` only: a URI's user part without escapes. 42 characters for two IPv4 flows of the edge that reads it.
     #[must_use]
     pub fn encode(&self, secret: &[u8]) -> String {
         let mut bytes = Vec::with_capacity(128);
         bytes.push(0);
         let mut flags = 0;
-        for (end, v6) in [(&self.caller, CALLER_V6), (&self.callee, CALLEE_V6)] {
-            bytes.push(end.listener);
-            bytes.extend_from_slice(&end.addr.port().to_be_bytes());
-            match end.addr {
-                SocketAddr::V4(addr) => bytes.extend_from_slice(&addr.ip().octets()),
-                SocketAddr::V6(addr) => {
-                    flags |= v6;
-                    bytes.extend_from_slice(&addr.ip().octets());
-                    bytes.extend_from_slice(&addr.scope_id().to_be_bytes());
-                }
-            }
+        let edges = !self.caller.edge.is_here() || !self.callee.edge.is_here();
+        if edges {
+            flags |= HAS_EDGES;
         }
+        for (end, v6) in [(&self.caller, CALLER_V6), (&self.callee, CALLEE_V6)] {
+            if end.addr.is_ipv6() {
+                flags |= v6;
+            }
+            write_end(&mut bytes, end, edges);
+        }
+        bytes.extend_from_slice(&self.caller_tag.to_be_bytes());
         if let Some(watch) = &self.watch {
             flags |= HAS_WATCH;
             bytes.extend_from_slice(&watch.fence.to_be_bytes());
@@ -85,8 +91,10 @@ impl FlowToken {
         }
         let mut reader = Reader(content);
         let [flags] = reader.array()?;
-        let caller = reader.end(flags & CALLER_V6 != 0)?;
-        let callee = reader.end(flags & CALLEE_V6 != 0)?;
+        let edges = flags & HAS_EDGES != 0;
+        let caller = reader.end(flags & CALLER_V6 != 0, edges)?;
+        let callee = reader.end(flags & CALLEE_V6 != 0, edges)?;
+        let caller_tag = u32::from_be_bytes(reader.array()?);
         let watch = if flags & HAS_WATCH == 0 {
             None
         } else {
@@ -94,14 +102,46 @@ impl FlowToken {
             let length = usize::try_from(u32::from_be_bytes(reader.array()?)).ok()?;
             Some(WatchedCall { caller: reader.text(length)?, callee: reader.text(reader.0.len())?, fence })
         };
-        reader.0.is_empty().then_some(Self { caller, callee, watch })
+        reader.0.is_empty().then_some(Self { caller, callee, caller_tag, watch })
+    }
+
+    /// The side that a request inside the dialog is for, by its tags: a side's address may be another one by now, or to another edge; its tag never
+    /// changes (RFC 3261 section 12.2.1.1). None: a request of another dialog.
+    #[must_use]
+    pub fn other_side(&self, request: Message<'_>) -> Option<FlowEnd> {
+        let is_callers = |tag: Option<&str>| tag_hash(tag.unwrap_or_default()) == self.caller_tag;
+        if is_callers(request.from_tag()) { Some(self.callee) } else { is_callers(request.to_tag()).then_some(self.caller) }
+    }
+}
+
+/// 32-bit FNV-1a: pods of different builds compare it. The token is signed, and only the two sides see it: who finds a second tag with the same hash
+/// gains nothing.
+#[must_use]
+pub fn tag_hash(tag: &str) -> u32 {
+    tag.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The address's family and whether the edge is named stand elsewhere.
+pub(super) fn write_end(bytes: &mut Vec<u8>, end: &FlowEnd, edge: bool) {
+    if edge {
+        bytes.extend_from_slice(&end.edge.0.to_be_bytes());
+    }
+    bytes.push(end.listener);
+    bytes.extend_from_slice(&end.addr.port().to_be_bytes());
+    match end.addr {
+        SocketAddr::V4(addr) => bytes.extend_from_slice(&addr.ip().octets()),
+        SocketAddr::V6(addr) => {
+            bytes.extend_from_slice(&addr.ip().octets());
+            bytes.extend_from_slice(&addr.scope_id().to_be_bytes());
+        }
     }
 }
 
 /// How much of a token with these flags everybody may read: all but the watch.
 fn open_length(flags: u8) -> usize {
-    let end = |v6: u8| if flags & v6 == 0 { 1 + 2 + 4 } else { 1 + 2 + 16 + 4 };
-    1 + end(CALLER_V6) + end(CALLEE_V6)
+    let edge = if flags & HAS_EDGES == 0 { 0 } else { 4 };
+    let end = |v6: u8| edge + if flags & v6 == 0 { 1 + 2 + 4 } else { 1 + 2 + 16 + 4 };
+    1 + end(CALLER_V6) + end(CALLEE_V6) + 4
 }
 
 /// Covers `bytes`, or uncovers them.
@@ -112,16 +152,17 @@ fn pad(secret: &[u8], mac: &[u8], bytes: &mut [u8]) {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, tail) = self.0.split_first_chunk::<N>()?;
         self.0 = tail;
         Some(*head)
     }
 
-    fn end(&mut self, v6: bool) -> Option<FlowEnd> {
+    pub(super) fn end(&mut self, v6: bool, edge: bool) -> Option<FlowEnd> {
+        let edge = if edge { EdgeTag(u32::from_be_bytes(self.array()?)) } else { EdgeTag::HERE };
         let [listener] = self.array()?;
         let port = u16::from_be_bytes(self.array()?);
         let addr = if v6 {
@@ -130,7 +171,7 @@ impl Reader<'_> {
         } else {
             SocketAddr::new(IpAddr::V4(Ipv4Addr::from(self.array::<4>()?)), port)
         };
-        Some(FlowEnd { listener, addr })
+        Some(FlowEnd { edge, listener, addr })
     }
 
     fn text(&mut self, length: usize) -> Option<String> {
@@ -147,12 +188,18 @@ mod tests {
 
     const SECRET: &[u8] = b"shared by all edges";
 
+    fn edges() -> impl Strategy<Value = EdgeTag> {
+        prop_oneof![Just(EdgeTag::HERE), any::<u32>().prop_map(EdgeTag)]
+    }
+
     fn ends() -> impl Strategy<Value = FlowEnd> {
-        let v4 = (any::<u8>(), any::<[u8; 4]>(), any::<u16>())
-            .prop_map(|(listener, ip, port)| FlowEnd { listener, addr: SocketAddr::new(IpAddr::from(ip), port) });
-        let v6 = (any::<u8>(), any::<[u8; 16]>(), any::<u16>(), any::<u32>()).prop_map(|(listener, ip, port, scope)| FlowEnd {
+        let v4 = (edges(), any::<u8>(), any::<[u8; 4]>(), any::<u16>()).prop_map(|(edge, listener, ip, port)| FlowEnd {
+            edge,
             listener,
-            addr: SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope).into(),
+            addr: SocketAddr::new(IpAddr::from(ip), port),
+        });
+        let v6 = (edges(), any::<u8>(), any::<[u8; 16]>(), any::<u16>(), any::<u32>()).prop_map(|(edge, listener, ip, port, scope)| {
+            FlowEnd { edge, listener, addr: SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope).into() }
         });
         prop_oneof![v4, v6]
     }
@@ -163,22 +210,27 @@ mod tests {
             callee,
             fence,
         });
-        (ends(), ends(), proptest::option::of(watch)).prop_map(|(caller, callee, watch)| FlowToken { caller, callee, watch })
+        (ends(), ends(), any::<u32>(), proptest::option::of(watch)).prop_map(|(caller, callee, caller_tag, watch)| FlowToken {
+            caller,
+            callee,
+            caller_tag,
+            watch,
+        })
     }
 
     #[test]
-    fn two_ipv4_flows_take_36_characters_that_need_no_escape() {
-        let end = FlowEnd { listener: 0, addr: ([192, 0, 2, 1], 5060).into() };
-        let text = FlowToken { caller: end, callee: end, watch: None }.encode(SECRET);
-        assert_eq!(text.len(), 36);
+    fn two_ipv4_flows_take_42_characters_that_need_no_escape() {
+        let end = FlowEnd { edge: EdgeTag::HERE, listener: 0, addr: ([192, 0, 2, 1], 5060).into() };
+        let text = FlowToken { caller: end, callee: end, caller_tag: 1, watch: None }.encode(SECRET);
+        assert_eq!(text.len(), 42);
         assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{text}");
     }
 
     #[test]
     fn neither_side_reads_from_it_who_called_whom() {
-        let end = FlowEnd { listener: 0, addr: ([192, 0, 2, 1], 5060).into() };
+        let end = FlowEnd { edge: EdgeTag::HERE, listener: 0, addr: ([192, 0, 2, 1], 5060).into() };
         let watch = Some(WatchedCall { caller: "alice@example.com".to_owned(), callee: "bob@example.com".to_owned(), fence: 7 });
-        let text = FlowToken { caller: end, callee: end, watch }.encode(SECRET);
+        let text = FlowToken { caller: end, callee: end, caller_tag: 1, watch }.encode(SECRET);
         let bytes = keyed::from_base64url(text.as_bytes()).unwrap();
         assert!(!bytes.windows(5).any(|part| part == b"alice" || part == b"examp"));
     }

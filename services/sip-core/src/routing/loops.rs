@@ -71,7 +71,7 @@ mod tests {
 
     /// The request after it went through us and through somebody else.
     fn returned(sent_by: &str, request: &str) -> String {
-        let branch = Branch { edge_tag: 7, worker: 0, serial: 9, loop_hash: hash(request) };
+        let branch = Branch { edge: crate::routing::EdgeTag(7), worker: 0, serial: 9, loop_hash: hash(request) };
         request.replacen(
             "Via:",
             &format!("Via: SIP/2.0/UDP 198.51.100.1;branch=z9hG4bKq, SIP/2.0/UDP {sent_by};branch={branch};rport\r\nVia:"),

@@ -4,6 +4,7 @@
 //! all get the same challenge after the same work, so that nobody learns which users exist.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use redial_core::Aor;
@@ -16,6 +17,8 @@ use sip_core::uri::Uri;
 use super::{EndpointConfig, Now, Peer, identity};
 use crate::users::Users;
 
+/// What a nonce is bound to where edges share an address: a load balancer that gives the next request to another of them may show it another source.
+const ANY_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// How long one nonce serves: several calls, and most of a REGISTER's refresh interval is longer anyway.
 const NONCE_LIFETIME: Duration = Duration::from_secs(300);
 /// Credentials looked at in one request: a phone sends one per realm that it passed.
@@ -108,7 +111,13 @@ fn judge(config: &EndpointConfig, users: &Users, now: Now, peer: Peer, request: 
     let (Some(account), Some(_), true) = (account, ha1, matches && is_for(config, &credentials, request)) else {
         return Verdict::Nothing;
     };
-    match nonce::check(&config.secret, credentials.nonce, now.unix.0, peer.addr.ip(), NONCE_LIFETIME) {
+    let judge = |source| nonce::check(&config.secret, credentials.nonce, now.unix.0, source, NONCE_LIFETIME);
+    let freshness = match judge(peer.addr.ip()) {
+        // Who shares the address may know of others who do before we know of them.
+        Freshness::Forged if config.peers.is_some() => judge(ANY_SOURCE),
+        freshness => freshness,
+    };
+    match freshness {
         Freshness::Fresh => Verdict::Proved(account.aor.clone()),
         // RFC 2617 section 3.2.1: stale says "invalid nonce, but a valid digest for it". A phone whose address changed has done nothing
         // wrong either, and some phones give up for good at a second challenge without it.
@@ -146,7 +155,9 @@ fn realm<'a>(config: &'a EndpointConfig, request: Message<'_>, kind: Kind) -> Op
 
 /// One header per algorithm, the stronger first (RFC 8760 section 2.3).
 fn challenge(config: &EndpointConfig, users: &Users, now: Now, peer: Peer, realm: &str, kind: Kind, stale: bool) -> String {
-    let nonce = nonce::issue(&config.secret, now.unix.0, peer.addr.ip());
+    let shared = config.peers.as_ref().is_some_and(|peers| peers.is_shared());
+    let source = if shared { ANY_SOURCE } else { peer.addr.ip() };
+    let nonce = nonce::issue(&config.secret, now.unix.0, source);
     let offered = users.offered(realm);
     let mut lines = String::with_capacity(256);
     for (algorithm, is_offered) in [(Algorithm::Sha256, offered.sha256), (Algorithm::Md5, offered.md5)] {

@@ -35,7 +35,7 @@ impl Core {
             return self.locate(now, server, callee, out);
         }
         let period = self.requested_period(&callee, request);
-        let (edge, flow) = (self.config.edge.clone(), from.flow());
+        let (edge, flow) = (self.config.edge_of(from), from.flow());
         let route = Route { callee, caller, authenticated, flow, edge, period };
         self.ask(now, Event::Route(route.clone()), Continuation::Route { server, route: Box::new(route) }, out);
     }

@@ -28,6 +28,8 @@ pub struct EndpointConfig {
     pub max_transactions: usize,
     /// The bindings that all workers remember together for the time the coordinator or its store is away (P6).
     pub known: Arc<super::Known>,
+    /// The other edges. None: this one is alone, or each has an address of its own and phones behind no NAT.
+    pub peers: Option<Arc<crate::peers::Peers>>,
     /// How long the coordinator may take before a request to it fails.
     pub coordinator_timeout: Duration,
     /// Timer C (RFC 3261 section 16.6 step 11).

@@ -9,7 +9,7 @@ use std::time::Duration;
 use redial_core::link::{Event, Request};
 use rustc_hash::FxHashMap;
 use sip_core::Message;
-use sip_core::routing::Branch;
+use sip_core::routing::{Branch, EdgeTag};
 use sip_core::transaction::TransactionKey;
 
 use super::pending::{Continuation, Pending};
@@ -37,7 +37,7 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     pub(crate) pending: Pending,
     pub(crate) draining: bool,
-    edge_tag: u32,
+    pub(crate) edge_tag: EdgeTag,
     /// The same for all edges with the same secret.
     pub(crate) loop_seed: u64,
     /// What our Vias say, one per listener.
@@ -55,7 +55,7 @@ impl Core {
             timers: Timers::default(),
             pending: Pending::new(worker, config.coordinator_timeout),
             draining: false,
-            edge_tag: hash_of(config.edge.as_str()) as u32,
+            edge_tag: EdgeTag::of(&config.secret, config.edge.as_str()),
             loop_seed: hash_of(&config.secret),
             advertised: config.listeners.iter().map(|l| l.advertised).collect(),
             config,
@@ -71,27 +71,27 @@ impl Core {
         self.servers.len() == 0 && self.clients.len() == 0 && self.pending.is_empty()
     }
 
-    /// Via value of the next client transaction: its branch is the transaction's id. None: no such listener.
-    pub(crate) fn via(&self, to: Peer, loop_hash: u32) -> Option<String> {
+    /// Via value of the next client transaction: its branch is the transaction's id. `back` is where its responses go on to; other edges may have to do
+    /// that. None: no such listener.
+    pub(crate) fn via(&self, to: Peer, back: Option<Peer>, loop_hash: u32) -> Option<String> {
         let sent_by = self.advertised.get(usize::from(to.listener))?;
-        let branch = self.branch(loop_hash).text();
-        Some(format!("SIP/2.0/UDP {sent_by};branch={};rport", branch.as_str()))
+        let branch = self.branch(loop_hash);
+        if let Some(back) = back.filter(|_| self.config.peers.is_some()) {
+            let branch = branch.with_way_back(&self.config.secret, &self.config.end_of(back));
+            return Some(format!("SIP/2.0/UDP {sent_by};branch={branch};rport"));
+        }
+        Some(format!("SIP/2.0/UDP {sent_by};branch={};rport", branch.text().as_str()))
     }
 
     /// The branch of the next client transaction.
     pub(crate) fn branch(&self, loop_hash: u32) -> Branch {
-        Branch { edge_tag: self.edge_tag, worker: self.worker, serial: self.clients.next_id().to_u64(), loop_hash }
+        Branch { edge: self.edge_tag, worker: self.worker, serial: self.clients.next_id().to_u64(), loop_hash }
     }
 
     /// The same number for the same request: what a stateless proxy's branch is made of (RFC 3261 section 16.11).
     pub(crate) fn stateless_serial(&self, request: Message<'_>) -> u64 {
         let branch = request.top_via().map(|via| via.raw);
         hash_of(&(self.loop_seed, branch, request.call_id(), request.cseq().map(|cseq| cseq.number)))
-    }
-
-    /// The branch is one that this edge made.
-    pub(crate) fn is_own(&self, branch: &Branch) -> bool {
-        branch.edge_tag == self.edge_tag
     }
 
     /// Asks the coordinator; the answer comes to `continuation`.

@@ -8,7 +8,7 @@ use sip_core::transaction::TransactionKey;
 use sip_core::uri::{Scheme, Uri};
 use sip_core::{Message, Method};
 
-use super::recall::worker_of_tag;
+use super::recall::owner_of_tag;
 use super::relay::TopRoutes;
 use super::transactions::ClientOwner;
 use super::transactions::client::Heard;
@@ -34,18 +34,20 @@ impl Endpoint {
         self.index = index;
     }
 
-    /// A response belongs to the client transaction that its branch names, or to nobody: it is never forwarded without one.
+    /// A response belongs to the client transaction that its branch names, of this worker or another, of this edge or another, or to nobody.
     fn on_response(&mut self, now: Now, from: Peer, response: Message<'_>, out: &mut Outbox) {
         let metrics = &self.core.config.metrics;
         if validate_response(response).is_err() {
             return metrics.dropped(DropReason::InvalidResponse);
         }
-        let branch = response.top_via().and_then(|via| via.branch()).and_then(Branch::parse);
-        let Some(branch) = branch.filter(|b| self.core.is_own(b)) else {
-            return metrics.dropped(DropReason::NoTransaction);
+        let text = response.top_via().and_then(|via| via.branch());
+        let branch = match text.and_then(|text| Some((Branch::parse(text)?, text))) {
+            Some((branch, _)) if branch.edge == self.core.edge_tag => branch,
+            strange => return self.on_strange_response(from, strange, response, out),
         };
         if branch.worker != self.core.worker {
-            return self.hand_over(branch.worker, from, response, out);
+            self.core.hand_over(branch.worker, from, response, out);
+            return;
         }
         metrics.response_in(response.method(), response.status().unwrap_or_default());
         let id = super::table::Id::from_u64(branch.serial);
@@ -63,20 +65,15 @@ impl Endpoint {
         }
     }
 
-    fn hand_over(&self, worker: u8, from: Peer, message: Message<'_>, out: &mut Outbox) {
-        self.core.config.metrics.handed_over();
-        out.handover.push((worker, from, message.bytes().to_vec()));
-    }
-
     fn on_request(&mut self, now: Now, from: Peer, request: Message<'_>, out: &mut Outbox) {
         let metrics = &self.core.config.metrics;
         let method = request.method();
         let known = validate_request(request).map(|()| TransactionKey::server(request));
-        // A NOTIFY for a recall of another worker is counted where it is handled.
-        if let Ok(Some(_)) = known
-            && let Some(owner) = request.to_tag().and_then(worker_of_tag).filter(|w| *w != self.core.worker)
+        // What another worker or edge handles is counted there.
+        if let Ok(Some(key)) = known
+            && self.belongs_elsewhere(from, key, request, out)
         {
-            return self.hand_over(owner, from, request, out);
+            return;
         }
         metrics.request_in(method);
         let key = match known {
@@ -108,10 +105,11 @@ impl Endpoint {
     fn on_new_request(&mut self, now: Now, from: Peer, key: TransactionKey, request: Message<'_>, out: &mut Outbox) {
         let core = &mut self.core;
         let tag = request.to_tag();
-        if !core.has_room() || (core.draining && tag.is_none()) {
+        // What another edge gives us, it gives us for good.
+        if !core.has_room() || (core.draining && tag.is_none() && from.edge.is_here()) {
             return core.respond_statelessly(from, request, reply::unavailable("Server Busy"), out);
         }
-        if tag.is_some_and(|tag| worker_of_tag(tag).is_some()) {
+        if tag.is_some_and(|tag| owner_of_tag(tag).is_some()) {
             return self.on_recall_request(now, from, key, request, out);
         }
         let Some(uri) = Uri::parse(request.request_uri()) else {
@@ -152,7 +150,7 @@ impl Refusal {
 
 impl super::core::Core {
     /// REGISTER for a domain of ours, or anything for the server itself.
-    fn is_for_us(&self, uri: &Uri<'_>, request: Message<'_>) -> bool {
+    pub(super) fn is_for_us(&self, uri: &Uri<'_>, request: Message<'_>) -> bool {
         identity::is_ours(&self.config, uri) && (uri.user.is_empty() || request.method() == Method::Register)
     }
 

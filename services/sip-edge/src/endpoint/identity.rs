@@ -42,17 +42,16 @@ pub(crate) fn aor(config: &EndpointConfig, uri: &Uri<'_>) -> Option<Aor> {
     Some(Aor::new(format!("{user}@{domain}")))
 }
 
-/// Tags of ours name the worker, so that any worker can hand a request inside a dialog of ours to its owner.
 const TAG_PREFIX: &str = "rd";
 
-/// A tag that is the same whenever the same parts are given, and that nobody without the secret can foretell.
-pub(crate) fn tag(config: &EndpointConfig, worker: u8, parts: &[&[u8]]) -> String {
+/// A tag that is the same whenever and wherever the same parts are given, and that nobody without the secret can foretell.
+pub(crate) fn tag(config: &EndpointConfig, parts: &[&[u8]]) -> String {
     let mut hasher = DefaultHasher::new();
     config.secret.hash(&mut hasher);
     parts.hash(&mut hasher);
-    let mut tag = String::with_capacity(TAG_PREFIX.len() + 18);
+    let mut tag = String::with_capacity(TAG_PREFIX.len() + 16);
     tag.push_str(TAG_PREFIX);
-    for byte in [worker].into_iter().chain(hasher.finish().to_be_bytes()) {
+    for byte in hasher.finish().to_be_bytes() {
         for digit in [byte >> 4, byte & 15] {
             tag.extend(char::from_digit(digit.into(), 16));
         }
@@ -60,13 +59,9 @@ pub(crate) fn tag(config: &EndpointConfig, worker: u8, parts: &[&[u8]]) -> Strin
     tag
 }
 
-/// The worker that made this tag. None: not a tag of ours.
-pub(crate) fn tag_owner(tag: &str) -> Option<u8> {
-    let digits = tag.strip_prefix(TAG_PREFIX)?;
-    if digits.len() != 18 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    u8::from_str_radix(digits.get(..2)?, 16).ok()
+/// It looks like a tag of [`tag`].
+pub(crate) fn is_own_tag(tag: &str) -> bool {
+    tag.strip_prefix(TAG_PREFIX).is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -99,12 +94,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_names_its_worker() {
+    fn a_tag_of_ours_is_known_again() {
         let config = testing::config();
-        assert_eq!(tag_owner(&tag(&config, 7, &[b"a"])), Some(7));
-        assert_ne!(tag(&config, 7, &[b"a", b"b"]), tag(&config, 7, &[b"ab"]));
-        for other in ["", "rd", "1928301774", "rdxx0123456789abcdef", "rd0"] {
-            assert_eq!(tag_owner(other), None, "{other}");
+        assert!(is_own_tag(&tag(&config, &[b"a"])));
+        assert_ne!(tag(&config, &[b"a", b"b"]), tag(&config, &[b"ab"]));
+        for other in ["", "rd", "1928301774", "rdxx0123456789abcd", "rd0"] {
+            assert!(!is_own_tag(other), "{other}");
         }
     }
 }

@@ -49,7 +49,7 @@ impl Core {
             }
             Auth::Forbidden => return self.respond_statelessly(from, request, reply::plain(403), out),
         };
-        match registrar::change(&self.config, now, from.flow(), request, proved.as_ref()) {
+        match registrar::change(&self.config, now, from, request, proved.as_ref()) {
             Ok(register) => {
                 let server = self.open_server(now, key, from, request);
                 let continuation = Continuation::Register { server, aor: register.aor.clone() };

@@ -6,6 +6,7 @@
 //! - [`proxy`]: the branches of a request and the way of its answers back
 //! - [`relay`]: requests inside dialogs, by the signed token in our Record-Route
 //! - [`recall`], [`recalls`]: REFERs of our own
+//! - [`passing`]: what belongs to another edge behind the same address, or to another worker
 //! - [`transactions`], [`timers`], [`table`], [`pending`], [`known`]: what is kept, all of it bounded
 
 pub mod auth;
@@ -17,6 +18,7 @@ mod identity;
 mod known;
 mod local;
 pub mod outbox;
+mod passing;
 mod pending;
 mod proxy;
 pub mod recall;
@@ -30,7 +32,7 @@ mod timers;
 mod transactions;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -38,7 +40,7 @@ mod tests;
 
 pub use config::EndpointConfig;
 pub use known::Known;
-pub use outbox::{Outbox, Peer, Transmit};
+pub use outbox::{Outbox, Passed, Peer, Transmit};
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -26,7 +26,7 @@ impl RecallContext for Context<'_> {
 
     fn via(&mut self, peer: Peer) -> String {
         // A peer without a listener is refused by `resolve`.
-        self.core.via(peer, 0).unwrap_or_default()
+        self.core.via(peer, None, 0).unwrap_or_default()
     }
 
     fn send_request(&mut self, peer: Peer, bytes: Vec<u8>, owner: RecallId) {

@@ -3,7 +3,7 @@
 use redial_core::link::{CallReport, CallResult, Event};
 use redial_core::{Aor, Fence, Pair};
 use sip_core::message::NameAddr;
-use sip_core::routing::{Branch, FlowEnd, FlowToken, loop_hash, max_forwards};
+use sip_core::routing::{Branch, FlowToken, loop_hash, max_forwards};
 use sip_core::transaction::TransactionKey;
 use sip_core::uri::Uri;
 use sip_core::{Message, Method};
@@ -63,7 +63,7 @@ impl Core {
         out: &mut Outbox,
     ) {
         if let Some(token) = top.token {
-            let Some(to) = self.other_side(&token, from, request) else {
+            let Some(to) = token.other_side(request).and_then(|end| self.peer_at(end)) else {
                 return self.respond_statelessly(from, request, reply::plain(403), out);
             };
             let server = self.open_server(now, key, from, request);
@@ -108,8 +108,8 @@ impl Core {
 
     /// An ACK for a 2xx goes on without any state (RFC 3261 section 16.11); one for an answer of ours ends here.
     pub(super) fn on_ack(&mut self, from: Peer, ack: Message<'_>, out: &mut Outbox) {
-        let own = ack.to_tag().is_none_or(|tag| identity::tag_owner(tag).is_some());
-        let (Some((to, uri)), Ok(max_forwards)) = (self.ack_target(from, ack).filter(|_| !own), max_forwards(ack)) else {
+        let own = ack.to_tag().is_none_or(identity::is_own_tag);
+        let (Some((to, uri)), Ok(max_forwards)) = (self.ack_target(ack).filter(|_| !own), max_forwards(ack)) else {
             return self.config.metrics.dropped(DropReason::StrayAck);
         };
         let Some(listener) = self.advertised.get(usize::from(to.listener)) else { return };
@@ -123,10 +123,10 @@ impl Core {
         self.config.metrics.request_out(Method::Ack);
     }
 
-    fn ack_target(&self, from: Peer, ack: Message<'_>) -> Option<(Peer, Option<String>)> {
+    fn ack_target(&self, ack: Message<'_>) -> Option<(Peer, Option<String>)> {
         let top = TopRoutes::read(&self.config, ack);
         if let Some(token) = top.token {
-            return Some((self.other_side(&token, from, ack)?, None));
+            return Some((self.peer_at(token.other_side(ack)?)?, None));
         }
         if top.foreign || top.forged {
             return None;
@@ -138,30 +138,6 @@ impl Core {
             let target = self.config.known.only_target(&aor)?;
             Some((super::target::resolve(&self.config, &target)?, super::target::request_uri(&target.uri).map(str::to_owned)))
         })
-    }
-
-    /// The flow of the side that the request is not from. The sender is known by its address, else by whom the request is for, else (a NAT that
-    /// gave it another port) by its host.
-    fn other_side(&self, token: &FlowToken, from: Peer, request: Message<'_>) -> Option<Peer> {
-        let (caller, callee) = (token.caller, token.callee);
-        let remote = Uri::parse(request.request_uri()).and_then(|uri| addr_of(&uri));
-        let to_callee = if caller.addr == from.addr {
-            true
-        } else if callee.addr == from.addr {
-            false
-        } else if remote == Some(callee.addr) {
-            true
-        } else if remote == Some(caller.addr) {
-            false
-        } else if caller.addr.ip() == from.addr.ip() {
-            true
-        } else if callee.addr.ip() == from.addr.ip() {
-            false
-        } else {
-            return None;
-        };
-        let FlowEnd { listener, addr } = if to_callee { callee } else { caller };
-        (usize::from(listener) < self.advertised.len()).then_some(Peer { listener, addr })
     }
 
     /// BYE of a call that a recall made: the callee's next caller may have a turn.

@@ -25,12 +25,12 @@ fn sent_by_ip(via: &Via<'_>) -> Option<std::net::IpAddr> {
     host.parse().ok().map(|ip: std::net::IpAddr| ip.to_canonical())
 }
 
-/// The same tag for every answer to the same request, whether or not anything was kept of it.
-pub(crate) fn to_tag(config: &EndpointConfig, worker: u8, request: Message<'_>) -> String {
+/// The same tag for every answer to the same request, whether or not anything was kept of it, and by whichever edge.
+pub(crate) fn to_tag(config: &EndpointConfig, request: Message<'_>) -> String {
     let branch = request.top_via().and_then(|v| v.branch()).unwrap_or_default();
     let from = request.from_tag().unwrap_or_default();
     let call_id = request.call_id().unwrap_or_default();
-    identity::tag(config, worker, &[call_id.as_bytes(), from.as_bytes(), branch.as_bytes()])
+    identity::tag(config, &[call_id.as_bytes(), from.as_bytes(), branch.as_bytes()])
 }
 
 /// A response with nothing but a status line and the copied headers.

@@ -2,15 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use redial_core::EdgeId;
 use redial_core::link::Target;
 use sip_core::message::NameAddr;
+use sip_core::routing::EdgeTag;
 use sip_core::uri::{Scheme, Uri};
 
 use super::identity::DEFAULT_PORT;
 use super::{EndpointConfig, Peer};
 
-/// The way to a target: the flow that its REGISTER came by. Where it came by another edge, the address in its Path, or that edge's view of
-/// the phone's address: the best guess through a NAT, and right without one.
+/// The way to a target: the flow that its REGISTER came by, also when that is another edge's that is there. Where it is not, the address in its
+/// Path, or that edge's view of the phone's address: the best guess through a NAT, and right without one.
 /// None: it cannot be reached from here. Host names are not looked up: a phone that registers one came by a flow.
 ///
 /// A Contact with the flow's own host says on which port the phone listens, and is believed: there is no NAT, and a phone may send from
@@ -21,14 +23,20 @@ pub(crate) fn resolve(config: &EndpointConfig, target: &Target) -> Option<Peer> 
         let own = contact.filter(|c| target.path.is_empty() && c.ip() == flow.addr.ip().to_canonical() && c.port() != 0);
         Peer { addr: SocketAddr::new(flow.addr.ip(), own.map_or(flow.addr.port(), |c| c.port())), ..flow }
     });
-    if let Some(flow) = flow.filter(|f| target.edge == config.edge && usize::from(f.listener) < config.listeners.len()) {
-        return sendable(flow.addr).then_some(flow);
+    let known = flow.filter(|f| usize::from(f.listener) < config.listeners.len());
+    if let (Some(flow), Some(edge)) = (known, way_by(config, &target.edge)) {
+        return sendable(flow.addr).then_some(Peer { edge, ..flow });
     }
     let addr = match target.path.first() {
         Some(path) => addr_of(&NameAddr::parse(path.as_bytes())?.uri)?,
         None => flow.map(|f| f.addr).or(contact)?,
     };
     by_any_listener(config, addr)
+}
+
+/// None: the edge is unknown or gone.
+fn way_by(config: &EndpointConfig, edge: &EdgeId) -> Option<EdgeTag> {
+    if *edge == config.edge { Some(EdgeTag::HERE) } else { config.peers.as_ref()?.tag_of(edge) }
 }
 
 /// Host and port of a SIP URI whose host is an address.
@@ -40,7 +48,7 @@ pub(crate) fn addr_of(uri: &Uri<'_>) -> Option<SocketAddr> {
 /// The first listener of the address's family.
 fn by_any_listener(config: &EndpointConfig, addr: SocketAddr) -> Option<Peer> {
     let listener = config.listeners.iter().position(|l| l.bound.is_ipv4() == addr.is_ipv4())?;
-    sendable(addr).then_some(Peer { listener: u8::try_from(listener).ok()?, addr })
+    sendable(addr).then_some(Peer { edge: EdgeTag::HERE, listener: u8::try_from(listener).ok()?, addr })
 }
 
 /// Nobody's contact is everybody (RFC 4475 section 3.3.10), and nobody listens on port 0.
@@ -62,7 +70,7 @@ pub(crate) fn request_uri(contact: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::endpoint::testing;
-    use redial_core::{EdgeId, Flow};
+    use redial_core::Flow;
 
     fn target(uri: &str, edge: &str, flow: &str, path: &[&str]) -> Target {
         let path = path.iter().map(|p| (*p).to_owned()).collect();

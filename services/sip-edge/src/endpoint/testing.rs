@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use redial_core::link::{Event, Reply, Request};
 use redial_core::{EdgeId, UnixMillis};
 use sip_core::MessageBuf;
+use sip_core::routing::EdgeTag;
 
 use super::config::Listener;
 use super::{Endpoint, EndpointConfig, Known, Now, Outbox, Peer, fixture};
@@ -73,6 +74,8 @@ pub(crate) struct Driver {
     elapsed: Duration,
     out: Outbox,
     pub(crate) requests: Vec<Request>,
+    /// For other edges, unsigned.
+    pub(crate) passed: Vec<(EdgeTag, Vec<u8>)>,
 }
 
 impl Driver {
@@ -84,7 +87,7 @@ impl Driver {
     pub(crate) fn worker(config: Arc<EndpointConfig>, worker: u8) -> Self {
         let start = fixture::start();
         let endpoint = Endpoint::new(Arc::clone(&config), worker);
-        Self { endpoint, config, start, elapsed: Duration::ZERO, out: Outbox::default(), requests: Vec::new() }
+        Self { endpoint, config, start, elapsed: Duration::ZERO, out: Outbox::default(), requests: Vec::new(), passed: Vec::new() }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -98,8 +101,12 @@ impl Driver {
 
     pub(crate) fn receive_bytes(&mut self, from: &str, bytes: &[u8]) -> Vec<Sent> {
         let addr: SocketAddr = from.parse().unwrap();
-        let peer = Peer { listener: u8::from(addr.is_ipv6()), addr };
-        self.endpoint.on_datagram(self.now(), peer, bytes, &mut self.out);
+        let peer = Peer { edge: EdgeTag::HERE, listener: u8::from(addr.is_ipv6()), addr };
+        self.receive_from(peer, bytes)
+    }
+
+    pub(crate) fn receive_from(&mut self, from: Peer, bytes: &[u8]) -> Vec<Sent> {
+        self.endpoint.on_datagram(self.now(), from, bytes, &mut self.out);
         self.drain()
     }
 
@@ -149,6 +156,8 @@ impl Driver {
     fn drain(&mut self) -> Vec<Sent> {
         let buffer = std::mem::take(&mut self.out.buffer);
         self.requests.append(&mut self.out.requests);
+        let passed = std::mem::take(&mut self.out.passed);
+        self.passed.extend(passed.into_iter().map(|p| (p.edge, buffer[p.bytes].to_vec())));
         let transmits = std::mem::take(&mut self.out.transmits);
         transmits
             .into_iter()

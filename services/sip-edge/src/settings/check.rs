@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use redial_core::EdgeId;
+use redial_runtime::discovery::fixed;
 use redial_runtime::settings::Problem;
 
 use super::{EdgeSettings, SipSettings};
-use crate::app::{Config, ListenerConfig};
+use crate::app::{Config, ListenerConfig, PeersConfig};
 use crate::link::{BatchRules, Coordinator};
 use crate::secret;
 use crate::users_file::UsersFile;
@@ -25,10 +26,36 @@ impl EdgeSettings {
     /// # Errors
     /// Every problem there is.
     pub fn config(self) -> Result<Config, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let peers = self.peers(&mut problems);
         let coordinators = self.coordinator.into_iter().map(Coordinator::Url).collect();
-        let mut config = self.sip.config(coordinators)?;
-        config.grace = self.grace;
-        Ok(config)
+        match self.sip.config(coordinators) {
+            Ok(config) if problems.is_empty() => Ok(Config { grace: self.grace, peers, ..config }),
+            Ok(_) => Err(problems),
+            Err(others) => Err([problems, others].concat()),
+        }
+    }
+
+    fn peers(&self, problems: &mut Vec<Problem>) -> Option<PeersConfig> {
+        let mut problem = |key: &str, text: &str| problems.push(Problem::new(key, text));
+        let Some(listen) = self.peer_listen else {
+            if !self.peer.is_empty() {
+                problem("peer", "needs peer-listen: the others pass datagrams to this edge, too");
+            }
+            return None;
+        };
+        if self.peer.is_empty() {
+            problem("peer-listen", "needs to know the other edges: --peer NAME=ADDR");
+        }
+        if self.sip.secret_file.is_none() {
+            problem("peer-listen", "needs --secret-file: edges believe each other by the secret that they share");
+        }
+        for (i, peer) in self.peer.iter().enumerate() {
+            if self.peer[..i].iter().any(|earlier| earlier.name == peer.name) {
+                problem("peer", &format!("`{}` is given twice", peer.name));
+            }
+        }
+        Some(PeersConfig { listen, members: fixed(self.peer.clone()) })
     }
 }
 
@@ -67,6 +94,7 @@ impl SipSettings {
                 secret_is_shared: self.secret_file.is_some(),
                 workers: self.workers,
                 edge,
+                peers: None,
                 coordinators,
                 rules: BatchRules { linger: self.batch_linger, ..BatchRules::default() },
                 receive_linger: self.receive_linger,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use redial_runtime::discovery::Member;
 use redial_runtime::settings::duration;
 use redial_runtime::telemetry::LogSettings;
 
@@ -21,6 +22,12 @@ pub struct EdgeSettings {
     /// Coordinator replica, as http://HOST:PORT; repeatable. All edges must spell the same replica alike
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070", value_parser = coordinator)]
     pub coordinator: Vec<String>,
+    /// Where other edges pass on what reached them and belongs here, as ADDRESS:PORT for UDP; best seen by the edges alone
+    #[arg(long, value_name = "ADDR")]
+    pub peer_listen: Option<SocketAddr>,
+    /// Another edge, by its --edge-id and --peer-listen; repeatable, the same list may be given to all
+    #[arg(long, value_name = "NAME=ADDR", value_parser = peer)]
+    pub peer: Vec<Member>,
     /// Address of the admin HTTP server with /live, /ready and /metrics
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub admin: SocketAddr,
@@ -88,6 +95,15 @@ pub struct SipSettings {
     /// Timer C: how long a forwarded INVITE may ring, over 3 min (RFC 3261 section 16.6)
     #[arg(long, value_name = "TIME", default_value = "185s", value_parser = duration)]
     pub timer_c: Duration,
+}
+
+fn peer(text: &str) -> Result<Member, String> {
+    let (name, addr) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| format!("`{text}` is no edge such as edge-2=10.0.0.2:5070"))?;
+    let addr: SocketAddr = addr.parse().map_err(|_| format!("`{addr}` is no IP address and port such as 10.0.0.2:5070"))?;
+    Ok(Member { name: name.to_owned(), addr })
 }
 
 fn coordinator(text: &str) -> Result<String, String> {

@@ -61,6 +61,20 @@ fn every_problem_is_named() {
 }
 
 #[test]
+fn an_edge_with_peers_must_be_reachable_by_them_and_share_a_secret() {
+    let base = ["--domain=example.com"];
+    let with = |more: &[&'static str]| [&base[..], more].concat();
+    assert!(settings(&base).unwrap().config().unwrap().peers.is_none());
+    assert_eq!(keys(&problems(&with(&["--peer=b=127.0.0.1:5070"]))), ["peer"]);
+    assert_eq!(keys(&problems(&with(&["--peer-listen=127.0.0.1:0"]))), ["peer-listen", "peer-listen"]);
+    let twice = ["--peer-listen=127.0.0.1:0", "--peer=b=127.0.0.1:1", "--peer=b=127.0.0.1:2", "--secret-file=/nonexistent"];
+    assert_eq!(keys(&problems(&with(&twice))), ["peer", "secret-file"]);
+    for bad in ["--peer=127.0.0.1:5070", "--peer==127.0.0.1:5070", "--peer=b=edge-b:5070"] {
+        assert!(settings(&with(&[bad])).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn unserved_transports_and_bad_addresses_are_refused() {
     let Err(Stop::Problems(found)) =
         settings(&["--listen=tcp:127.0.0.1:5060", "--listen=udp:here", "--coordinator=ftp://x", "--workers=0"])

@@ -11,7 +11,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::mmsg::{self, BATCH, Received};
-use crate::counters::Counters;
+use crate::counters::SocketCounts;
 
 /// Asked of the kernel for each direction: about 6000 SIP messages, so that a burst outlasts one slow turn of the loop.
 const BUFFER: usize = 4 << 20;
@@ -80,7 +80,7 @@ impl UdpListener {
     }
 
     /// Receives one batch into `into`. An empty batch means that nothing is there.
-    pub fn receive(&self, into: &mut Received, counters: &Counters) {
+    pub fn receive(&self, into: &mut Received, counts: &SocketCounts) {
         let outcome = self.socket.try_io(Interest::READABLE, || {
             let count = into.receive(self.socket.as_fd())?;
             // A short batch emptied the socket: clear the readiness without asking the kernel a second time. A datagram that comes now
@@ -88,24 +88,24 @@ impl UdpListener {
             if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         match outcome {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => counters.receive_errors.add(1),
-            _ => counters.datagrams_received.add(into.count() as u64),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => counts.receive_errors.add(1),
+            _ => counts.received.add(into.count() as u64),
         }
     }
 
     /// Sends in order. What the kernel does not take now waits in the backlog; beyond that it is dropped and counted.
-    pub fn send<'a>(&mut self, datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])> + Clone, counters: &Counters) {
+    pub fn send<'a>(&mut self, datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])> + Clone, counts: &SocketCounts) {
         let mut rest = datagrams;
         if self.backlog.is_empty() {
             loop {
                 match self.try_send(rest.clone()) {
                     Ok(0) => return,
                     Ok(taken) => {
-                        counters.datagrams_sent.add(taken as u64);
+                        counts.sent.add(taken as u64);
                         rest.nth(taken - 1);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(_) => skip(&mut rest, counters),
+                    Err(_) => skip(&mut rest, counts),
                 }
             }
         }
@@ -113,23 +113,23 @@ impl UdpListener {
             if self.backlog.len() < BACKLOG {
                 self.backlog.push_back((to, bytes.into()));
             } else {
-                counters.sends_dropped.add(1);
+                counts.dropped.add(1);
             }
         }
     }
 
     /// Sends from the backlog as much as the kernel takes.
-    pub fn flush(&mut self, counters: &Counters) {
+    pub fn flush(&mut self, counts: &SocketCounts) {
         while !self.backlog.is_empty() {
             let waiting = self.backlog.iter().map(|(to, bytes)| (*to, &**bytes));
             match self.try_send(waiting) {
                 Ok(taken) => {
-                    counters.datagrams_sent.add(taken as u64);
+                    counts.sent.add(taken as u64);
                     self.backlog.drain(..taken);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    counters.send_errors.add(1);
+                    counts.send_errors.add(1);
                     self.backlog.pop_front();
                 }
             }
@@ -151,8 +151,8 @@ impl UdpListener {
 }
 
 /// The first datagram cannot be sent (no route, too long, an ICMP error of an earlier one): the sender's transaction will time out.
-fn skip<'a>(rest: &mut impl Iterator<Item = (SocketAddr, &'a [u8])>, counters: &Counters) {
-    counters.send_errors.add(1);
+fn skip<'a>(rest: &mut impl Iterator<Item = (SocketAddr, &'a [u8])>, counts: &SocketCounts) {
+    counts.send_errors.add(1);
     rest.next();
 }
 
@@ -164,13 +164,13 @@ mod tests {
     use super::*;
 
     async fn receive(listener: &UdpListener, want: usize) -> Vec<(SocketAddr, Vec<u8>)> {
-        let counters = Counters::default();
+        let counts = SocketCounts::default();
         let mut batch = Received::default();
         let mut all = Vec::new();
         let collected = async {
             while all.len() < want {
                 poll_fn(|cx| listener.poll_readable(cx)).await;
-                listener.receive(&mut batch, &counters);
+                listener.receive(&mut batch, &counts);
                 all.extend(batch.datagrams().map(|(from, bytes)| (from, bytes.to_vec())));
             }
         };
@@ -179,25 +179,25 @@ mod tests {
     }
 
     async fn echo(address: &str) {
-        let counters = Counters::default();
+        let counts = SocketCounts::default();
         let mut sockets = bind_shared(address.parse().unwrap(), 1).unwrap();
         let server_addr = sockets[0].local_addr().unwrap();
         let mut server = UdpListener::new(sockets.remove(0)).unwrap();
         let mut client = UdpListener::new(bind(address.parse().unwrap()).unwrap()).unwrap();
 
         let payloads: Vec<Vec<u8>> = (0..150usize).map(|i| vec![i as u8; i * 7 % 1400]).collect();
-        client.send(payloads.iter().map(|p| (server_addr, p.as_slice())), &counters);
+        client.send(payloads.iter().map(|p| (server_addr, p.as_slice())), &counts);
         poll_fn(|cx| client.socket.poll_send_ready(cx)).await.unwrap();
-        client.flush(&counters);
+        client.flush(&counts);
         let got = receive(&server, payloads.len()).await;
         assert_eq!(got.iter().map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>(), payloads, "in order, nothing lost");
         assert!(got.iter().all(|(from, _)| *from == client.socket.local_addr().unwrap()));
 
         poll_fn(|cx| server.socket.poll_send_ready(cx)).await.unwrap();
-        server.send(got.iter().map(|(from, bytes)| (*from, bytes.as_slice())), &counters);
+        server.send(got.iter().map(|(from, bytes)| (*from, bytes.as_slice())), &counts);
         let back = receive(&client, payloads.len()).await;
         assert_eq!(back.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>(), payloads);
-        assert_eq!(counters.datagrams_sent.value(), 300);
+        assert_eq!(counts.sent.value(), 300);
     }
 
     #[tokio::test]
@@ -212,28 +212,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_datagram_that_cannot_be_sent_does_not_hold_up_the_rest() {
-        let counters = Counters::default();
+        let counts = SocketCounts::default();
         let mut sender = UdpListener::new(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
         let target = UdpListener::new(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
         let to = target.socket.local_addr().unwrap();
         let too_long = vec![0u8; 65_530];
         poll_fn(|cx| sender.socket.poll_send_ready(cx)).await.unwrap();
-        sender.send([(to, &b"one"[..]), (to, &too_long), (to, b"two")].into_iter(), &counters);
+        sender.send([(to, &b"one"[..]), (to, &too_long), (to, b"two")].into_iter(), &counts);
         let got = receive(&target, 2).await;
         assert_eq!(got.iter().map(|(_, bytes)| bytes.as_slice()).collect::<Vec<_>>(), [b"one", b"two"]);
-        assert_eq!((counters.send_errors.value(), counters.datagrams_sent.value()), (1, 2));
+        assert_eq!((counts.send_errors.value(), counts.sent.value()), (1, 2));
     }
 
     #[tokio::test]
     async fn a_full_backlog_drops_and_counts() {
-        let counters = Counters::default();
+        let counts = SocketCounts::default();
         let mut sender = UdpListener::new(bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
         let to = sender.socket.local_addr().unwrap();
         sender.backlog.push_back((to, Box::from(*b"first")));
-        sender.send((0..BACKLOG + 9).map(|_| (to, &b"x"[..])), &counters);
-        assert_eq!((sender.backlog.len(), counters.sends_dropped.value()), (BACKLOG, 10));
+        sender.send((0..BACKLOG + 9).map(|_| (to, &b"x"[..])), &counts);
+        assert_eq!((sender.backlog.len(), counts.dropped.value()), (BACKLOG, 10));
         poll_fn(|cx| sender.poll_backlog(cx)).await;
-        sender.flush(&counters);
+        sender.flush(&counts);
         assert!(sender.is_flushed());
     }
 

@@ -23,7 +23,7 @@ fn users() -> String {
 }
 
 fn peer(address: &str) -> Peer {
-    Peer { listener: 0, addr: address.parse().unwrap() }
+    Peer { edge: sip_core::routing::EdgeTag::HERE, listener: 0, addr: address.parse().unwrap() }
 }
 
 fn at(seconds: u64) -> Now {

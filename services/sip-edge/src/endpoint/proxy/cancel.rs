@@ -14,7 +14,9 @@ impl Core {
     /// the same.
     pub(crate) fn on_cancel(&mut self, now: Now, from: Peer, cancel: Message<'_>, out: &mut Outbox) {
         let invite = TransactionKey::server_for_cancel(cancel).and_then(|key| self.find_server(key));
-        let Some(server) = invite.filter(|id| self.servers.get(*id).is_some_and(|s| s.from.addr.ip() == from.addr.ip())) else {
+        // Another edge may see the same phone at another address.
+        let is_from = |invite: Peer| invite.edge != from.edge || invite.addr.ip() == from.addr.ip();
+        let Some(server) = invite.filter(|id| self.servers.get(*id).is_some_and(|s| is_from(s.from))) else {
             return self.respond_statelessly(from, cancel, reply::plain(481), out);
         };
         self.respond_statelessly(from, cancel, reply::plain(200), out);

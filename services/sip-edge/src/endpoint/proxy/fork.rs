@@ -133,7 +133,8 @@ impl Core {
         target: Option<&Target>,
         out: &mut Outbox,
     ) {
-        let Some(via) = self.via(to, loop_hash(request, self.loop_seed)) else {
+        let back = reply::destination(request, from);
+        let Some(via) = self.via(to, Some(back), loop_hash(request, self.loop_seed)) else {
             return fork.note(480, Vec::new);
         };
         let Ok(max_forwards) = max_forwards(request) else {

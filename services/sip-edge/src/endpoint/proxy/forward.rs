@@ -2,7 +2,7 @@
 
 use redial_core::link::WatchRef;
 use sip_core::message::{Edit, Header};
-use sip_core::routing::{FlowEnd, FlowToken, WatchedCall};
+use sip_core::routing::{FlowToken, WatchedCall, tag_hash};
 use sip_core::{Message, Method};
 use smallvec::SmallVec;
 
@@ -103,13 +103,14 @@ impl Sides<'_> {
         if self.watch.is_none() && !two_listeners && self.caller_is_direct(request) && self.callee_is_direct() {
             return None;
         }
-        let end = |peer: Peer| FlowEnd { listener: peer.listener, addr: peer.addr };
         let watch = self.watch.map(|w| WatchedCall {
             caller: w.pair.caller.as_str().to_owned(),
             callee: w.pair.callee.as_str().to_owned(),
             fence: w.fence.0,
         });
-        let token = FlowToken { caller: end(self.caller), callee: end(self.callee), watch }.encode(&config.secret);
+        let (caller, callee) = (config.end_of(self.caller), config.end_of(self.callee));
+        let caller_tag = tag_hash(request.from_tag().unwrap_or_default());
+        let token = FlowToken { caller, callee, caller_tag, watch }.encode(&config.secret);
         let advertised = |peer: Peer| config.listeners.get(usize::from(peer.listener)).map(|l| l.advertised);
         let sides = if two_listeners { &[self.callee, self.caller][..] } else { &[self.callee] };
         sides.iter().map(|side| Some(format!("<sip:{token}@{};lr>", advertised(*side)?))).collect()

@@ -7,3 +7,4 @@ mod response;
 
 pub(crate) use fork::Fork;
 pub(crate) use forward::{Hop, Sides, forward};
+pub(crate) use response::without_our_via;

@@ -71,7 +71,7 @@ impl Core {
 }
 
 /// None: no other Via is below ours, so the response is for nobody.
-fn without_our_via(response: Message<'_>) -> Option<Vec<u8>> {
+pub(crate) fn without_our_via(response: Message<'_>) -> Option<Vec<u8>> {
     response.vias().nth(1)?;
     let mut bytes = Vec::with_capacity(response.bytes().len());
     Edit::new(response).remove_first_value(Header::Via).write(&mut bytes);

@@ -10,7 +10,7 @@ mod refer;
 mod tag;
 
 pub use notify::NotifyAnswer;
-pub use tag::worker_of_tag;
+pub use tag::owner_of_tag;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -32,7 +32,7 @@ impl NotifyAnswer {
 }
 
 impl Recalls {
-    /// A NOTIFY whose To tag is one of this worker's (see [`super::worker_of_tag`]), once per server transaction.
+    /// A NOTIFY whose To tag is one of this worker's (see [`super::owner_of_tag`]), once per server transaction.
     pub fn on_notify(&mut self, now: Now, request: Message<'_>, cx: &mut impl RecallContext) -> NotifyAnswer {
         let Some(number) = self.recall_of(request) else { return NotifyAnswer::of(481) };
         let Some(recall) = self.recalls.get_mut(&number) else { return NotifyAnswer::of(481) };

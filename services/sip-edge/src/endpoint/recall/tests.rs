@@ -40,7 +40,7 @@ struct Wire {
 impl RecallContext for Wire {
     fn peer(&self, target: &Target) -> Option<Peer> {
         let addr = target.flow.as_str().strip_prefix("udp/0/")?.parse().ok()?;
-        Some(Peer { listener: 0, addr })
+        Some(Peer { edge: sip_core::routing::EdgeTag::HERE, listener: 0, addr })
     }
     fn via(&mut self, _peer: Peer) -> String {
         self.branches += 1;
@@ -292,7 +292,7 @@ fn the_refer_of_rung_one_asks_for_no_subscription() {
     assert_eq!(header(refer, "Max-Forwards"), "70");
     assert_eq!(header(refer, "CSeq"), "1 REFER");
     assert!(header(refer, "Contact").ends_with("@192.0.2.1:5060>"));
-    assert_eq!(worker_of_tag(header(refer, "From").split_once(";tag=").unwrap().1), Some(3));
+    assert_eq!(owner_of_tag(header(refer, "From").split_once(";tag=").unwrap().1).map(|(_, worker)| worker), Some(3));
     let mut index = Index::default();
     let message = Message::parse(refer.as_bytes(), &mut index).unwrap();
     assert_eq!(sip_core::message::validate_request(message), Ok(()));

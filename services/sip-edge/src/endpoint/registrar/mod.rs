@@ -10,13 +10,13 @@ mod refusal;
 pub use answer::ok_headers;
 pub use refusal::Refusal;
 
+use redial_core::Aor;
 use redial_core::link::{BindingChange, ContactChange, Register};
-use redial_core::{Aor, Flow};
 use sip_core::Message;
 use sip_core::message::{Contact, Header, NameAddr};
 use sip_core::uri::Scheme;
 
-use super::{EndpointConfig, Now, identity};
+use super::{EndpointConfig, Now, Peer, identity};
 use contact::{Shared, clean};
 
 /// Most contacts in one REGISTER. Phones send one, gateways a handful.
@@ -40,10 +40,10 @@ pub fn target(config: &EndpointConfig, request: Message<'_>) -> Result<Aor, Refu
 }
 
 /// What a REGISTER asks to be stored. `proved` is the AoR whose password the sender knows; None is right only where no users file is kept.
-/// `flow` is the way back to the sender. Require (step 2) and authentication (step 3) come before.
+/// `from` is the way back to the sender. Require (step 2) and authentication (step 3) come before.
 /// # Errors
 /// The answer to give, see [`Refusal`]. Nothing of the request is to be stored then (step 7: all or nothing).
-pub fn change(config: &EndpointConfig, now: Now, flow: Flow, request: Message<'_>, proved: Option<&Aor>) -> Result<Register, Refusal> {
+pub fn change(config: &EndpointConfig, now: Now, from: Peer, request: Message<'_>, proved: Option<&Aor>) -> Result<Register, Refusal> {
     let aor = target(config, request)?;
     let own = match proved {
         Some(proved) => *proved == aor,
@@ -58,7 +58,8 @@ pub fn change(config: &EndpointConfig, now: Now, flow: Flow, request: Message<'_
         Contacts::None => BindingChange::Fetch,
         Contacts::Star => BindingChange::RemoveAll,
         Contacts::Each(contacts) => {
-            let shared = Shared { call_id, cseq, path: path(request)?, edge: &config.edge, flow, user_agent: user_agent(request) };
+            let (edge, flow) = (config.edge_of(from), from.flow());
+            let shared = Shared { call_id, cseq, path: path(request)?, edge: &edge, flow, user_agent: user_agent(request) };
             let expires = request.expires();
             let changes = contacts.iter().map(|c| contact::change(config, now.unix, c, expires, &shared));
             BindingChange::Each(changes.collect::<Result<Vec<ContactChange>, Refusal>>()?)

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use redial_core::link::{BindingChange, ContactChange, Register};
-use redial_core::{Aor, Binding, Flow, UnixMillis};
+use redial_core::{Aor, Binding, UnixMillis};
+use sip_core::routing::EdgeTag;
 use sip_core::{Index, Message};
 
 use super::*;
@@ -18,6 +19,10 @@ fn register(lines: &str) -> String {
     )
 }
 
+fn phone() -> Peer {
+    Peer { edge: EdgeTag::HERE, listener: 0, addr: "192.0.2.7:5060".parse().unwrap() }
+}
+
 fn change_of(message: &[u8]) -> Result<Register, Refusal> {
     change_by(message, None)
 }
@@ -27,7 +32,7 @@ fn change_by(message: &[u8], proved: Option<&str>) -> Result<Register, Refusal> 
     let mut index = Index::default();
     let message = Message::parse(message, &mut index).expect("a SIP message");
     let now = Now { instant: fixture::start(), unix: EPOCH };
-    change(&config, now, Flow::new("udp/0/192.0.2.7:5060"), message, proved.map(Aor::new).as_ref())
+    change(&config, now, phone(), message, proved.map(Aor::new).as_ref())
 }
 
 fn puts(lines: &str) -> Vec<Binding> {
@@ -174,7 +179,7 @@ fn without_proof_a_kept_users_file_lets_nobody_in() {
     let mut index = Index::default();
     let message = Message::parse(request.as_bytes(), &mut index).unwrap();
     let now = Now { instant: fixture::start(), unix: EPOCH };
-    assert_eq!(change(&config, now, Flow::default(), message, None), Err(Refusal::NotOwn));
+    assert_eq!(change(&config, now, phone(), message, None), Err(Refusal::NotOwn));
 }
 
 #[test]

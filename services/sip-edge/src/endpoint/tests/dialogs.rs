@@ -4,12 +4,13 @@ use redial_core::link::{CallReport, CallResult, Event};
 
 use super::*;
 
-/// A request inside the call, from one side, with the Route that our Record-Route made.
+/// A request inside the call, from one side, with the Route that our Record-Route made. The caller calls from 192.0.2.10.
 fn inside(method: &str, from: &str, uri: &str, route: Option<&str>, branch: &str) -> String {
+    let (own, other) = if from == ALICE { ("a1", "phone") } else { ("phone", "a1") };
     let route = route.map(|r| format!("Route: {r}\r\n")).unwrap_or_default();
     format!(
-        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\nFrom: <sip:x@example.com>;tag=a1\r\n\
-         To: <sip:y@example.com>;tag=phone\r\n{route}Call-ID: call-1\r\nCSeq: 8 {method}\r\nContent-Length: 0\r\n\r\n"
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\nFrom: <sip:x@example.com>;tag={own}\r\n\
+         To: <sip:y@example.com>;tag={other}\r\n{route}Call-ID: call-1\r\nCSeq: 8 {method}\r\nContent-Length: 0\r\n\r\n"
     )
 }
 

@@ -159,7 +159,7 @@ fn responses_go_by_our_branch_or_nowhere() {
     );
     for wrong in [
         sip_core::routing::Branch { serial: parsed.serial ^ 1, ..parsed },
-        sip_core::routing::Branch { edge_tag: parsed.edge_tag ^ 1, ..parsed },
+        sip_core::routing::Branch { edge: sip_core::routing::EdgeTag(parsed.edge.0 ^ 1), ..parsed },
     ] {
         assert!(driver.receive(BOB, &ringing.replace(&branch, wrong.text().as_str())).is_empty());
     }

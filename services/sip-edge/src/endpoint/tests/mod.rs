@@ -4,6 +4,7 @@ mod calls;
 mod dialogs;
 mod forking;
 mod limits;
+mod peers;
 mod promises;
 mod recalls;
 mod register;

@@ -67,7 +67,8 @@ fn a_silent_phone_is_unreachable_and_nothing_more_is_sent_to_it() {
 fn a_notify_for_another_workers_recall_is_handed_over() {
     let mut driver = Driver::new(config());
     let sent = driver.order(order());
-    let text = notify(&sent[0], "SIP/2.0 100 Trying\r\n").replace("tag=rr03", "tag=rr01");
+    let tag = sent[0].header("From").unwrap().split_once("tag=").unwrap().1;
+    let text = notify(&sent[0], "SIP/2.0 100 Trying\r\n").replace(&format!("{}03", &tag[..10]), &format!("{}01", &tag[..10]));
     assert!(driver.receive(ALICE, &text).is_empty());
     assert_eq!(driver.handover().iter().map(|h| h.0).collect::<Vec<_>>(), [1]);
 }

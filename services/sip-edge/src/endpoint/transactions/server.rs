@@ -109,7 +109,7 @@ impl Core {
         let Some(server) = self.servers.at(id) else { return false };
         let Some(request) = server.request.take() else { return false };
         // A 100 has no tag of its own.
-        let tag = if spec.code == 100 { String::new() } else { reply::to_tag(&self.config, self.worker, request.view()) };
+        let tag = if spec.code == 100 { String::new() } else { reply::to_tag(&self.config, request.view()) };
         let spec = ResponseSpec { to_tag: &tag, source: Some(server.from.addr), ..spec };
         let mut bytes = Vec::new();
         spec.write(request.view(), &mut bytes);
@@ -198,7 +198,7 @@ impl Core {
 
     /// Answers without keeping anything: retransmissions are answered again, with the same tag (RFC 3261 section 8.2.7).
     pub(crate) fn respond_statelessly(&self, from: Peer, request: Message<'_>, spec: ResponseSpec<'_>, out: &mut Outbox) {
-        let tag = reply::to_tag(&self.config, self.worker, request);
+        let tag = reply::to_tag(&self.config, request);
         let spec = ResponseSpec { to_tag: &tag, source: Some(from.addr), ..spec };
         out.send_with(reply::destination(request, from), |buffer| spec.write(request, buffer));
         self.config.metrics.response_out(request.method(), spec.code);

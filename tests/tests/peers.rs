@@ -1,0 +1,130 @@
+//! Two edges behind one address that gives every datagram to either of them.
+
+use std::net::SocketAddr;
+use std::thread;
+
+use anyhow::{Context as _, Result, ensure};
+use redial_tests::process::Scratch;
+use redial_tests::wait::PATIENCE;
+use redial_tests::{Coordinator, Edge, Phone, Policy, Redis, Splitter, ports, until};
+
+const SECRET: &str = "what the edges of a test know and nobody else";
+/// Pairs of phones that play at the same time, and how often each.
+const PAIRS: usize = 4;
+const ROUNDS: u32 = 50;
+
+/// Deployment behind one address.
+struct Shared {
+    redis: Redis,
+    coordinators: Vec<Coordinator>,
+    edges: Vec<Edge>,
+    splitter: Splitter,
+    _scratch: Scratch,
+}
+
+/// An htdigest line: MD5 of `user:realm:password`, by the tool that everybody has.
+fn users() -> Result<String> {
+    use sip_core::digest::{Algorithm, Ha1};
+    let mut text = String::new();
+    for n in 0..PAIRS {
+        for who in [format!("alice{n}"), format!("bob{n}")] {
+            let Ha1::Md5(hash) = Ha1::new(Algorithm::Md5, &who, redial_tests::DOMAIN, "secret") else { anyhow::bail!("no MD5") };
+            let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            text += &format!("{who}:{}:{hex}\n", redial_tests::DOMAIN);
+        }
+    }
+    Ok(text)
+}
+
+impl Shared {
+    fn start(seed: u64) -> Result<Self> {
+        let redis = Redis::start()?;
+        let policy = Policy::default();
+        let coordinators = (0..2).map(|_| Coordinator::start(&redis, &policy, &[])).collect::<Result<Vec<_>>>()?;
+        let scratch = Scratch::new("shared")?;
+        let (secret, users) = (scratch.file("secret", SECRET)?, scratch.file("users", &users()?)?);
+        let (public, socket) = Splitter::bind()?;
+        let advertise = public.to_string();
+        let urls: Vec<_> = coordinators.iter().map(|c| format!("http://{}", c.grpc)).collect();
+        let names = [(ports::free()?, ports::free()?), (ports::free()?, ports::free()?)];
+        let peers = names.map(|(sip, peer)| format!("edge-{}={peer}", sip.port()));
+        let mut edges = Vec::new();
+        for (sip, peer) in names {
+            let listen = peer.to_string();
+            let more = ["--secret-file", &secret, "--users", &users, "--advertise", &advertise, "--peer-listen", &listen];
+            let more: Vec<&str> = more.into_iter().chain(peers.iter().flat_map(|peer| ["--peer", peer])).collect();
+            edges.push(Edge::at(sip, &urls, &more)?);
+        }
+        for edge in &edges {
+            edge.service.wait_metric("sip_edge_peers", &[("state", "live")], 1.0)?;
+        }
+        let splitter = Splitter::start(socket, edges.iter().map(|edge| edge.sip).collect(), seed)?;
+        Ok(Self { redis, coordinators, edges, splitter, _scratch: scratch })
+    }
+
+    fn coordinators(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
+        Ok(self.coordinators.iter().map(|c| c.service.metrics()).collect::<Result<Vec<_>>>()?.iter().map(|m| m.sum(name, labels)).sum())
+    }
+
+    fn edges(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
+        Ok(self.edges.iter().map(|e| e.service.metrics()).collect::<Result<Vec<_>>>()?.iter().map(|m| m.sum(name, labels)).sum())
+    }
+}
+
+fn phone(who: &str, service: SocketAddr) -> Result<Phone> {
+    let mut phone = Phone::new(who, service)?;
+    phone.password = Some("secret".to_owned());
+    Ok(phone)
+}
+
+/// Missed, remembered, back, recalled, connected, hung up.
+fn story(n: usize, service: SocketAddr) -> Result<()> {
+    let (mut alice, mut bob) = (phone(&format!("alice{n}"), service)?, phone(&format!("bob{n}"), service)?);
+    alice.register(600)?;
+    for round in 0..ROUNDS {
+        alice.miss(&bob.who)?;
+        bob.register(600)?;
+        let refer = alice.expect("REFER").with_context(|| format!("round {round}"))?;
+        let serve = thread::spawn(move || bob.serve_calls(1).map(|_| bob));
+        alice.take_recall(&refer).with_context(|| format!("round {round}"))?;
+        bob = serve.join().map_err(|_| anyhow::anyhow!("bob's phone failed"))??;
+        ensure!(alice.poll("REFER")?.is_none(), "round {round}: recalled twice");
+        bob.register(0)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_whole_story_with_every_datagram_at_a_random_edge() -> Result<()> {
+    let seed = std::env::var("REDIAL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let shared = Shared::start(seed)?;
+    let service = shared.splitter.public;
+    let pairs: Vec<_> = (0..PAIRS).map(|n| thread::spawn(move || story(n, service))).collect();
+    let played: Vec<_> = pairs.into_iter().map(|pair| pair.join().map_err(|_| anyhow::anyhow!("a pair failed"))).collect();
+    for pair in played {
+        pair.and_then(|played| played).with_context(|| format!("REDIAL_TEST_SEED={seed} plays it again"))?;
+    }
+    let all = f64::from(ROUNDS) * PAIRS as f64;
+    until("every watch connected", PATIENCE, || {
+        Ok((shared.coordinators("redial_watches_ended_total", &[("reason", "connected")])? >= all).then_some(()))
+    })?;
+    for (what, name, labels) in [
+        ("connected", "redial_watches_ended_total", &[("reason", "connected")][..]),
+        ("ended", "redial_watches_ended_total", &[]),
+        ("armed", "redial_watches_armed_total", &[]),
+        ("recalled", "redial_recalls_total", &[("result", "ordered")]),
+    ] {
+        let count = shared.coordinators(name, labels)?;
+        ensure!(count == all, "{count} {what}, not {all}; REDIAL_TEST_SEED={seed}");
+    }
+    until("no key of a watch in Redis", PATIENCE, || Ok(shared.redis.watch_keys()?.is_empty().then_some(())))?;
+    for what in ["request", "response", "send"] {
+        ensure!(shared.edges("sip_edge_peer_passed_total", &[("what", what)])? > 0.0, "no {what} passed");
+    }
+    ensure!(shared.edges("sip_edge_peer_dropped_total", &[])? == 0.0, "datagrams between edges were dropped");
+    let (given, copies) = shared.splitter.counts();
+    ensure!(copies > 0 && given > copies);
+    eprintln!("seed {}: {given} datagrams of phones, {copies} of them copies", shared.splitter.seed());
+    Ok(())
+}
