@@ -33,8 +33,8 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: EdgeSettings) -> ExitCode {
-    let admin = settings.admin;
-    let config = match settings.config() {
+    let (admin, peer_service) = (settings.admin, settings.peer_service.clone());
+    let mut config = match settings.config() {
         Ok(config) => config,
         Err(problems) => return Stop::Problems(problems).report(),
     };
@@ -43,6 +43,11 @@ async fn serve(settings: EdgeSettings) -> ExitCode {
         Ok(metrics) => metrics,
         Err(error) => return failed(EXIT_SOFTWARE, "no metrics", &error),
     };
+    if let (Some(peers), Some(service)) = (&mut config.peers, &peer_service)
+        && let Err(problem) = peers.follow(service, &metrics).await
+    {
+        return Stop::Problems(vec![problem]).report();
+    }
     let edge = match config.build(&metrics, &readiness) {
         Ok(edge) => edge,
         Err(error) => return failed(EXIT_UNAVAILABLE, "not started", &error),

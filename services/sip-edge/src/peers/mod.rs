@@ -10,6 +10,7 @@
 
 mod beat;
 pub(crate) mod port;
+mod service;
 pub mod wire;
 
 use std::net::SocketAddr;

@@ -39,13 +39,19 @@ impl EdgeSettings {
     fn peers(&self, problems: &mut Vec<Problem>) -> Option<PeersConfig> {
         let mut problem = |key: &str, text: &str| problems.push(Problem::new(key, text));
         let Some(listen) = self.peer_listen else {
-            if !self.peer.is_empty() {
-                problem("peer", "needs peer-listen: the others pass datagrams to this edge, too");
+            let given = [("peer", !self.peer.is_empty()), ("peer-service", self.peer_service.is_some())];
+            for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+                problem(key, "needs peer-listen: the others pass datagrams to this edge, too");
             }
             return None;
         };
-        if self.peer.is_empty() {
-            problem("peer-listen", "needs to know the other edges: --peer NAME=ADDR");
+        match (self.peer.is_empty(), &self.peer_service) {
+            (true, None) => problem("peer-listen", "needs to know the other edges: --peer NAME=ADDR or --peer-service NAME:PORT"),
+            (false, Some(_)) => problem("peer-service", "cannot be combined with peer: give the one or the other"),
+            _ => {}
+        }
+        if self.peer_service.is_some() && self.sip.edge_id.is_none() {
+            problem("peer-service", "needs --edge-id: the pod's name, by which the others know this edge");
         }
         if self.sip.secret_file.is_none() {
             problem("peer-listen", "needs --secret-file: edges believe each other by the secret that they share");

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use redial_runtime::discovery::Member;
+use redial_runtime::discovery::{Member, ServiceRef};
 use redial_runtime::settings::duration;
 use redial_runtime::telemetry::LogSettings;
 
@@ -28,6 +28,9 @@ pub struct EdgeSettings {
     /// Another edge, by its --edge-id and --peer-listen; repeatable, the same list may be given to all
     #[arg(long, value_name = "NAME=ADDR", value_parser = peer)]
     pub peer: Vec<Member>,
+    /// Kubernetes Service whose pods are the edges, with the port of their --peer-listen, in place of --peer; --edge-id must be the pod's name
+    #[arg(long, value_name = "[NS/]NAME:PORT")]
+    pub peer_service: Option<ServiceRef>,
     /// Address of the admin HTTP server with /live, /ready and /metrics
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub admin: SocketAddr,

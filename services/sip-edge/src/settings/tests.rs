@@ -69,6 +69,9 @@ fn an_edge_with_peers_must_be_reachable_by_them_and_share_a_secret() {
     assert_eq!(keys(&problems(&with(&["--peer-listen=127.0.0.1:0"]))), ["peer-listen", "peer-listen"]);
     let twice = ["--peer-listen=127.0.0.1:0", "--peer=b=127.0.0.1:1", "--peer=b=127.0.0.1:2", "--secret-file=/nonexistent"];
     assert_eq!(keys(&problems(&with(&twice))), ["peer", "secret-file"]);
+    let both = ["--peer-listen=127.0.0.1:0", "--peer=b=127.0.0.1:1", "--peer-service=tel/edges:5070"];
+    assert_eq!(keys(&problems(&with(&both))), ["peer-service", "peer-service", "peer-listen"]);
+    assert_eq!(keys(&problems(&with(&["--peer-service=edges:5070"]))), ["peer-service"]);
     for bad in ["--peer=127.0.0.1:5070", "--peer==127.0.0.1:5070", "--peer=b=edge-b:5070"] {
         assert!(settings(&with(&[bad])).is_err(), "{bad}");
     }
