@@ -104,7 +104,9 @@ fn help_names_every_setting_with_its_variable() -> Result<()> {
     ];
     const ALL: &[&str] = &["admin", "grace", "log", "log-format", "config"];
     let standalone = [SIP, ALL, &["redis", "policy", "settle", "control", "sweep-interval"]].concat();
-    let edge = [SIP, ALL, &["coordinator", "peer-listen", "peer", "peer-service"]].concat();
+    let edge =
+        [SIP, ALL, &["coordinator", "coordinator-service", "advertise-service", "drain-delay", "peer-listen", "peer", "peer-service"]]
+            .concat();
     let coordinator = [ALL, &["listen", "redis", "policy", "policy-namespace", "sweep-interval", "replica-name"]].concat();
     for (binary, command, settings) in
         [("sip-edge", None, edge), ("redial-coordinator", None, coordinator), ("redial", Some("standalone"), standalone)]

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use redial_core::{EdgeId, PolicySet};
 use redial_runtime::admin::{Latch, Readiness};
 use redial_runtime::clock;
-use redial_runtime::discovery::Members;
+use redial_runtime::discovery::{Members, in_pod_network};
 use redial_runtime::shutdown;
 use redial_runtime::telemetry;
 use tokio::sync::mpsc;
@@ -25,6 +25,7 @@ use crate::link::{BadUrl, BatchRules, Coordinator, Link, LinkConfig};
 use crate::metrics::Metrics;
 use crate::peers::port::PeerParts;
 use crate::peers::{Peers, keep_beating};
+use crate::reach::doubt;
 use crate::settings::Advertised;
 use crate::transport::bind_shared;
 use crate::users_file::UsersFile;
@@ -78,6 +79,8 @@ pub struct Config {
     pub max_transactions: usize,
     pub max_known: usize,
     pub timer_c: Duration,
+    /// How long to go on after the signal, not ready, before the drain.
+    pub drain_delay: Duration,
     /// How long a drain may take.
     pub grace: Duration,
 }
@@ -114,6 +117,7 @@ pub struct Edge {
     idle: Arc<IdleWorkers>,
     drain: CancellationToken,
     stop: CancellationToken,
+    drain_delay: Duration,
     grace: Duration,
 }
 
@@ -213,6 +217,7 @@ impl Config {
             idle,
             drain,
             stop,
+            drain_delay: self.drain_delay,
             grace: self.grace,
         })
     }
@@ -230,7 +235,8 @@ impl Edge {
         &self.endpoint.edge
     }
 
-    /// Serves until `shutdown`, then drains: not ready, no new dialogs, until nothing is open or the grace period is over.
+    /// Serves until `shutdown`, then drains: not ready, after the delay no new dialogs, until nothing is open, also no report to a
+    /// coordinator, or the grace period is over.
     ///
     /// # Errors
     /// A worker could not start or ended by itself.
@@ -261,6 +267,7 @@ impl Edge {
             Some((index, outcome)) = ends.recv() => return Err(RunError::Worker(index, outcome.err().unwrap_or_else(|| "ended".into()))),
         }
         self.listening.set(false);
+        tokio::time::sleep(self.drain_delay).await;
         if let Some(peers) = &peers {
             peers.drain(clock::instant());
         }
@@ -293,13 +300,17 @@ fn start(parts: WorkerParts, ended: mpsc::Sender<Ended>) -> Result<(), RunError>
 
 /// Listeners as bound, and each worker's sockets in their order.
 fn bind_all(listeners: &[ListenerConfig], workers: u8) -> Result<(Vec<Listener>, Vec<Vec<UdpSocket>>), BuildError> {
-    let mut bound = Vec::new();
+    let (mut bound, pod_network) = (Vec::new(), in_pod_network());
     let mut sockets: Vec<Vec<UdpSocket>> = (0..workers).map(|_| Vec::new()).collect();
     for listener in listeners {
         let failed = |error| BuildError::Bind(listener.bind, error);
         let shared = bind_shared(listener.bind, usize::from(workers)).map_err(failed)?;
         let address = shared.first().map_or(Ok(listener.bind), UdpSocket::local_addr).map_err(failed)?;
-        bound.push(Listener { bound: address, advertised: listener.advertised.map_or(address, |given| given.with_port_of(address)) });
+        let advertised = listener.advertised.map_or(address, |given| given.with_port_of(address));
+        if let Some(why) = doubt(address, advertised, listener.advertised.is_some(), pod_network) {
+            tracing::warn!(listener = %address, %advertised, "phones cannot reach the advertised address: {why}; set advertise or advertise-service");
+        }
+        bound.push(Listener { bound: address, advertised });
         sockets.iter_mut().zip(shared).for_each(|(worker, socket)| worker.push(socket));
     }
     Ok((bound, sockets))

@@ -5,6 +5,7 @@
 //! to the coordinators and brings replies and orders back. [`peers`] are the other edges behind the same address. [`app`] puts them together.
 
 pub mod app;
+pub mod cluster;
 pub mod counters;
 pub mod endpoint;
 mod export;
@@ -12,6 +13,7 @@ pub mod link;
 pub mod metrics;
 mod pace;
 pub mod peers;
+mod reach;
 mod secret;
 pub mod settings;
 pub mod transport;

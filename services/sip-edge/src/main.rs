@@ -6,6 +6,7 @@ use clap::Command;
 use redial_runtime::admin::{Admin, Readiness};
 use redial_runtime::settings::{self, Stop};
 use redial_runtime::{shutdown, telemetry};
+use sip_edge::cluster::Cluster;
 use sip_edge::settings::EdgeSettings;
 
 /// Messages are allocated by one thread and freed by another all the time, at which the C library's allocator is slow.
@@ -34,6 +35,10 @@ fn main() -> ExitCode {
 
 async fn serve(settings: EdgeSettings) -> ExitCode {
     let (admin, peer_service) = (settings.admin, settings.peer_service.clone());
+    let cluster = match Cluster::of(&settings).await {
+        Ok(cluster) => cluster,
+        Err(problem) => return Stop::Problems(vec![problem]).report(),
+    };
     let mut config = match settings.config() {
         Ok(config) => config,
         Err(problems) => return Stop::Problems(problems).report(),
@@ -48,11 +53,7 @@ async fn serve(settings: EdgeSettings) -> ExitCode {
     {
         return Stop::Problems(vec![problem]).report();
     }
-    let edge = match config.build(&metrics, &readiness) {
-        Ok(edge) => edge,
-        Err(error) => return failed(EXIT_UNAVAILABLE, "not started", &error),
-    };
-    let admin = match Admin::bind(admin, readiness, metrics.clone()) {
+    let admin = match Admin::bind(admin, readiness.clone(), metrics.clone()) {
         Ok(admin) => admin,
         Err(error) => return failed(EXIT_UNAVAILABLE, "admin address not bound", &error),
     };
@@ -60,11 +61,19 @@ async fn serve(settings: EdgeSettings) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(EXIT_SOFTWARE, "no signal handlers", &error),
     };
+    let admin_addr = admin.local_addr();
+    tokio::spawn(admin.serve(tokio_util::sync::CancellationToken::new()));
+    if signals.run_until_cancelled(cluster.fill(&mut config, &metrics, &readiness)).await.is_none() {
+        return ExitCode::SUCCESS;
+    }
+    let edge = match config.build(&metrics, &readiness) {
+        Ok(edge) => edge,
+        Err(error) => return failed(EXIT_UNAVAILABLE, "not started", &error),
+    };
     for listener in edge.listeners() {
         tracing::info!(edge = edge.id().as_str(), udp = %listener.bound, advertised = %listener.advertised, "listening");
     }
-    tracing::info!(admin = %admin.local_addr(), "admin http");
-    tokio::spawn(admin.serve(tokio_util::sync::CancellationToken::new()));
+    tracing::info!(admin = %admin_addr, "admin http");
     let outcome = edge.run(signals).await;
     metrics.flush();
     match outcome {

@@ -103,6 +103,8 @@ struct Worker {
     others: Vec<Sender<Handover>>,
     peers: Option<PeerPort>,
     counters: Arc<Counters>,
+    /// Requests to coordinators without reply; a drain waits for them, so that what a recall came to is known.
+    asked: usize,
     idle: Arc<IdleWorkers>,
     /// Counted in `idle`.
     reported_idle: bool,
@@ -148,6 +150,7 @@ impl Worker {
             others: parts.others,
             peers: parts.peers.map(PeerPort::new).transpose()?,
             counters: parts.counters,
+            asked: 0,
             idle: parts.idle,
             reported_idle: false,
             draining: false,
@@ -213,6 +216,7 @@ impl Worker {
         }
         for replies in self.ready.replies.drain(..) {
             self.port.taken(replies.len());
+            self.asked = self.asked.saturating_sub(replies.len());
             for (id, reply) in replies {
                 self.endpoint.on_reply(now, id, reply, &mut self.out);
             }
@@ -240,7 +244,9 @@ impl Worker {
     }
 
     fn carry_out(&mut self, now: Now) {
+        let asks = self.out.requests.len();
         self.port.submit(&mut self.out.requests);
+        self.asked += asks - self.out.requests.len();
         // The link takes no more: the endpoint hears at once. What that makes it ask waits for the next turn.
         let refused = std::mem::take(&mut self.out.requests);
         for request in refused {
@@ -279,7 +285,11 @@ impl Worker {
     }
 
     fn report_idle(&mut self) {
-        let idle = self.draining && self.endpoint.is_idle() && self.listeners.iter().all(UdpListener::is_flushed);
+        let idle = self.draining
+            && self.asked == 0
+            && self.out.requests.is_empty()
+            && self.endpoint.is_idle()
+            && self.listeners.iter().all(UdpListener::is_flushed);
         let idle = idle && self.peers.as_ref().is_none_or(PeerPort::is_flushed);
         if idle != self.reported_idle {
             self.reported_idle = idle;

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use redial_core::link::{Downlink, Event, Failure, Locate, Reply, Request};
 use redial_core::{PolicySet, rendezvous};
 use redial_runtime::admin::{Latch, Readiness};
+use redial_runtime::discovery::Member;
 use redial_runtime::{clock, telemetry};
 use sip_edge::counters::Counters;
 use sip_edge::link::{BatchRules, Coordinator, Link, LinkConfig, LinkPort, LocalLink, WorkerInbox};
@@ -193,6 +194,43 @@ async fn the_next_replica_in_order_takes_over_at_once() {
     until("both lost", || !link.attached.is_set()).await;
     link.submit(vec![locate(101, 1, PATIENCE)]);
     assert_eq!(link.replies(0, 1).await, [(101, Reply::Failed(Failure::StoreUnavailable))]);
+}
+
+/// A coordinator that is listed is attached to; one that is no longer listed answers what it was asked, and its stream ends.
+#[tokio::test]
+async fn coordinators_come_and_go_with_the_list() {
+    let member = |name: &str, fake: &Fake| Member { name: name.into(), addr: fake.addr };
+    let (mut first, mut second) = (Fake::start(Part::Silent), Fake::start(Part::Answers));
+    let (list, members) = tokio::sync::watch::channel(Arc::from(vec![member("c-1", &first)]));
+    let mut link = start(vec![Coordinator::Members(members)], 1, 100).attached(1).await;
+    link.submit(vec![locate(1, 1, PATIENCE)]);
+    assert_eq!(first.frame().await.len(), 1);
+
+    list.send_replace(Arc::from(vec![member("c-2", &second)]));
+    // New requests go to the new one as soon as it is attached, and never to nobody.
+    let mut id = 1;
+    until("the new one is asked", || {
+        id += 1;
+        assert!(link.submit(vec![locate(id, id, PATIENCE)]).is_empty());
+        second.frames.try_recv().is_ok()
+    })
+    .await;
+    assert!(link.attached.is_set());
+    assert_eq!(link.counters.coordinators_attached.value(), 2, "the one that leaves has still to answer");
+    assert_eq!(link.counters.streams_lost.value(), 0);
+
+    let asked_first = 1 + std::iter::from_fn(|| first.frames.try_recv().ok()).map(|frame| frame.len()).sum::<usize>();
+    let replies = (1..=id).map(|id| (id, Reply::Noted)).collect();
+    first.downlinks.send(Downlink { replies, ..Downlink::default() }).await.unwrap();
+    until("detached", || link.counters.coordinators_attached.value() == 1).await;
+    assert_eq!(link.replies(0, id as usize).await.len(), id as usize);
+    assert!(asked_first >= 1 && link.counters.requests_open.value() == 0);
+
+    list.send_replace(Arc::from(Vec::new()));
+    assert!(link.submit(vec![locate(1000, 1, PATIENCE)]).is_empty());
+    assert_eq!(link.replies(0, 1).await, [(1000, Reply::Noted)], "the last one serves on");
+    drop(second);
+    until("nobody", || !link.attached.is_set()).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Who else there is: the replicas of a service, by name and address, as they come and go.
 
+mod exposed;
 mod kubernetes;
 mod slices;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use exposed::{Exposed, ServiceName};
 pub use kubernetes::{Kubernetes, NoKubernetes, chain};
 pub use slices::{Which, members_of};
 
@@ -46,14 +48,28 @@ impl FromStr for ServiceRef {
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = || format!("`{text}` is no service such as redial/coordinator:7070");
         let (path, port) = text.rsplit_once(':').ok_or_else(bad)?;
-        let (namespace, name) = path.split_once('/').map_or((None, path), |(namespace, name)| (Some(namespace), name));
-        let is_label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let (namespace, name) = split(path);
         if !is_label(name) || !namespace.is_none_or(is_label) {
             return Err(bad());
         }
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(bad)?;
         Ok(Self { namespace: namespace.map(str::to_owned), name: name.to_owned(), port })
     }
+}
+
+fn split(path: &str) -> (Option<&str>, &str) {
+    path.split_once('/').map_or((None, path), |(namespace, name)| (Some(namespace), name))
+}
+
+fn is_label(label: &str) -> bool {
+    !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// Whether this process has an address of its own in the pods' network, which nobody outside of the cluster reaches: the kubelet writes
+/// `/etc/hosts` of a pod, and says so otherwise where the pod uses the network of its node.
+#[must_use]
+pub fn in_pod_network() -> bool {
+    std::fs::read_to_string("/etc/hosts").is_ok_and(|hosts| hosts.starts_with("# Kubernetes-managed hosts file.\n"))
 }
 
 /// Replicas that never change.

@@ -57,6 +57,16 @@ impl Outgoing {
         std::mem::take(&mut self.queue)
     }
 
+    /// Takes back what has not left; frames under way stay.
+    pub(super) fn take_waiting(&mut self) -> VecDeque<Request> {
+        std::mem::take(&mut self.queue)
+    }
+
+    /// Nothing waits and every frame was answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.frames.is_empty()
+    }
+
     /// When the next frame may leave; None while nothing waits or too many frames are unanswered.
     pub(super) fn next_departure(&self, now: Instant, rules: &BatchRules) -> Option<Instant> {
         if self.queue.is_empty() || self.frames.len() >= rules.unanswered {

@@ -9,10 +9,12 @@ use redial_proto::v1::link_client::LinkClient;
 use redial_proto::v1::{CoordinatorFrame, EdgeFrame};
 use tokio::sync::mpsc::Sender;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
-use super::task::{Heard, Outlet};
+use super::replicas::{Outlet, ReplicaId};
+use super::task::Heard;
 use super::{BadUrl, REATTACH_MAX, REATTACH_MIN};
 
 /// Frames that wait for the stream; more than are ever unanswered.
@@ -39,30 +41,69 @@ pub(super) fn channel(url: &str) -> Result<Endpoint, BadUrl> {
         .keep_alive_while_idle(true))
 }
 
-/// Attaches, passes on what is heard, and attaches again with backoff when the stream is lost. Ends with the link task.
-pub(super) async fn keep_attached(replica: usize, url: String, edge: EdgeId, events: Sender<Heard>) {
-    let Ok(endpoint) = channel(&url) else { return };
+/// A replica to be attached to.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub id: ReplicaId,
+    /// The same for all edges, for rendezvous hashing.
+    pub name: String,
+    pub url: String,
+    /// Cancelled when it is no longer listed.
+    pub leaving: CancellationToken,
+}
+
+/// Attached for as long as the replica is listed, and then until it has answered what it was asked or ends the stream itself.
+pub(super) async fn keep_attached(replica: Replica, edge: EdgeId, events: Sender<Heard>) {
+    let (id, drained) = (replica.id, CancellationToken::new());
+    if events.send(Heard::Joined { id, name: replica.name.clone(), drained: drained.clone() }).await.is_err() {
+        return;
+    }
+    let tell = async {
+        replica.leaving.cancelled().await;
+        let _ = events.send(Heard::Left(id)).await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = attach_again(&replica, &edge, &events) => {}
+        () = drained.cancelled() => {}
+        () = tell => {}
+    }
+    if replica.leaving.is_cancelled() {
+        tracing::info!(coordinator = replica.name, "detached, the coordinator is no longer listed");
+    }
+    // Err: the link task has ended.
+    let _ = events.send(Heard::Gone(id)).await;
+}
+
+/// Attaches, passes on what is heard, and attaches again with backoff when the stream is lost. Ends with the link task, or detached from a
+/// replica that is leaving.
+async fn attach_again(replica: &Replica, edge: &EdgeId, events: &Sender<Heard>) {
+    let (id, name, url) = (replica.id, &replica.name, &replica.url);
+    let Ok(endpoint) = channel(url) else { return };
     let mut wait = REATTACH_MIN;
     while !events.is_closed() {
-        match attach(&endpoint, &edge).await {
+        let Some(attached) = replica.leaving.run_until_cancelled(attach(&endpoint, edge)).await else { return };
+        match attached {
             Ok((frames, downlinks, first)) => {
-                tracing::info!(coordinator = url, "attached");
+                tracing::info!(coordinator = name, url, "attached");
                 wait = REATTACH_MIN;
-                if events.send(Heard::Attached(replica, Outlet::Grpc(frames))).await.is_err() {
+                if events.send(Heard::Attached(id, Outlet::Grpc(frames))).await.is_err() {
                     return;
                 }
-                let ended = listen(first, downlinks, &events).await;
-                tracing::warn!(coordinator = url, reason = reason(&ended), "stream lost");
-                if ended.code() == Code::Aborted {
+                let ended = listen(first, downlinks, events).await;
+                tracing::warn!(coordinator = name, reason = reason(&ended), "stream lost");
+                if ended.code() == Code::Aborted && !replica.leaving.is_cancelled() {
                     tracing::warn!(edge = edge.as_str(), "another edge attached under our name; edge ids must be unique");
                 }
-                if events.send(Heard::Lost(replica)).await.is_err() {
+                if events.send(Heard::Lost(id)).await.is_err() {
                     return;
                 }
             }
-            Err(status) => tracing::debug!(coordinator = url, reason = reason(&status), "not attached"),
+            Err(status) => tracing::debug!(coordinator = name, url, reason = reason(&status), "not attached"),
         }
-        tokio::time::sleep(jittered(wait)).await;
+        if replica.leaving.run_until_cancelled(tokio::time::sleep(jittered(wait))).await.is_none() {
+            return;
+        }
         wait = (wait * 2).min(REATTACH_MAX);
     }
 }

@@ -3,13 +3,18 @@
 //! One task owns everything that is under way: workers hand it batches of requests through a [`LinkPort`], it picks the replica by
 //! rendezvous hash of the AoR, batches, keeps deadlines, and gives every request exactly one reply. Replies and orders come back to the
 //! workers through their [`WorkerInbox`]. A replica is reached by gRPC or, in one process, through a [`LocalLink`]; the task does not care.
+//!
+//! Replicas come and go. A new one is attached to and takes its share. One that is no longer listed gets nothing new from the moment that
+//! another is attached, answers what it has, and is then detached from; what it does not answer goes to the next one, as after a lost stream.
 
 mod batch;
 mod grpc;
 mod local;
 mod pending;
 mod port;
+mod replicas;
 mod router;
+mod streams;
 mod task;
 
 use std::sync::Arc;
@@ -18,6 +23,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use redial_core::{EdgeId, PolicySet};
 use redial_runtime::admin::Latch;
+use redial_runtime::discovery::Members;
 use tokio_util::sync::CancellationToken;
 
 pub use batch::BatchRules;
@@ -25,13 +31,16 @@ pub use local::LocalLink;
 pub use port::{LinkPort, WorkerInbox};
 
 use crate::counters::Counters;
+use streams::Streams;
 use task::LinkTask;
 
-/// One coordinator replica.
+/// Where coordinators are.
 #[derive(Debug)]
 pub enum Coordinator {
     /// `http://host:port`. The URL is also the replica's name for rendezvous hashing, so all edges must spell it alike.
     Url(String),
+    /// As many as there are at the time, each by its name.
+    Members(Members),
     /// In this process.
     Local(LocalLink),
 }
@@ -78,11 +87,7 @@ impl Link {
         }
         let (port, submitted) = port::port(config.max_open, Arc::clone(&config.counters));
         let (router, inboxes) = router::router(config.workers, config.max_open, Arc::clone(&config.counters));
-        let names = config.coordinators.iter().enumerate().map(|(i, coordinator)| match coordinator {
-            Coordinator::Url(url) => url.clone(),
-            Coordinator::Local(_) => format!("local-{i}"),
-        });
-        let task = LinkTask::new(names.collect(), submitted, router, &config);
+        let task = LinkTask::new(submitted, router, &config);
         let ends = inboxes.into_iter().map(|inbox| (port.clone(), inbox)).collect();
         Ok((Self { task, coordinators: config.coordinators, edge: config.edge }, ends))
     }
@@ -90,19 +95,14 @@ impl Link {
     /// Attaches, and carries requests and replies until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let (events, heard) = tokio::sync::mpsc::channel(64);
-        let mut streams = tokio::task::JoinSet::new();
-        for (replica, coordinator) in self.coordinators.into_iter().enumerate() {
-            match coordinator {
-                Coordinator::Url(url) => {
-                    streams.spawn(grpc::keep_attached(replica, url, self.edge.clone(), events.clone()));
-                }
-                Coordinator::Local(link) => {
-                    streams.spawn(local::carry(replica, link, events.clone()));
-                }
+        let streams = Streams::new(self.edge, events).keep(self.coordinators);
+        let carried = async {
+            tokio::select! {
+                () = self.task.run(heard) => {}
+                () = streams => {}
             }
-        }
-        drop(events);
-        stop.run_until_cancelled(self.task.run(heard)).await;
+        };
+        stop.run_until_cancelled(carried).await;
     }
 }
 

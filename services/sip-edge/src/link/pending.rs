@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use redial_core::link::Request;
 use rustc_hash::FxHashMap;
 
+use super::replicas::ReplicaId;
+
 /// Deadlines are kept in slots of this length: a timeout may be late by one.
 const SLOT: Duration = Duration::from_millis(16);
 
 /// One request under way.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Index of the replica it was given to; None while no replica is attached.
-    pub replica: Option<usize>,
+    /// The replica it was given to; None while no replica is attached.
+    pub replica: Option<ReplicaId>,
     /// Number of the frame it left in; None while it waits.
     pub frame: Option<u64>,
     pub submitted: Instant,
@@ -41,7 +43,7 @@ impl Pending {
         Self { entries: FxHashMap::default(), wheel: BTreeMap::new(), epoch, next_order: 0 }
     }
 
-    pub(super) fn insert(&mut self, now: Instant, id: u64, (asked, timeout): (&'static str, Duration), replica: usize) {
+    pub(super) fn insert(&mut self, now: Instant, id: u64, (asked, timeout): (&'static str, Duration), replica: ReplicaId) {
         let deadline = now + timeout;
         let order = self.next_order;
         self.next_order += 1;
@@ -61,7 +63,7 @@ impl Pending {
         self.entries.remove(&id)
     }
 
-    pub(super) fn ids_of(&self, replica: usize) -> Vec<u64> {
+    pub(super) fn ids_of(&self, replica: ReplicaId) -> Vec<u64> {
         let mut ids: Vec<(u64, u64)> =
             self.entries.iter().filter(|(_, e)| e.replica == Some(replica)).map(|(id, e)| (e.order, *id)).collect();
         ids.sort_unstable();
@@ -108,7 +110,7 @@ mod tests {
             let epoch = redial_runtime::clock::instant();
             let mut pending = Pending::new(epoch);
             for (id, timeout) in timeouts.iter().enumerate() {
-                pending.insert(epoch, id as u64, ("test", Duration::from_millis(*timeout)), 0);
+                pending.insert(epoch, id as u64, ("test", Duration::from_millis(*timeout)), ReplicaId(0));
             }
             let mut seen = 0;
             while let Some(at) = pending.next_deadline() {
@@ -126,9 +128,9 @@ mod tests {
     fn an_answered_request_does_not_expire_and_its_id_may_come_again() {
         let now = redial_runtime::clock::instant();
         let mut pending = Pending::new(now);
-        pending.insert(now, 7, ("test", Duration::from_millis(10)), 0);
+        pending.insert(now, 7, ("test", Duration::from_millis(10)), ReplicaId(0));
         assert!(pending.remove(7).is_some() && pending.remove(7).is_none());
-        pending.insert(now, 7, ("test", Duration::from_millis(100)), 0);
+        pending.insert(now, 7, ("test", Duration::from_millis(100)), ReplicaId(0));
         assert!(pending.expire(now + Duration::from_millis(50)).is_empty());
         assert_eq!(pending.expire(now + Duration::from_millis(200)).len(), 1);
     }

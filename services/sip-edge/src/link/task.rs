@@ -7,49 +7,45 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Histogram;
+use redial_core::PolicySet;
 use redial_core::link::{Downlink, Event, Failure, Reply, Request};
-use redial_core::{PolicySet, rendezvous};
 use redial_proto::convert;
-use redial_proto::v1::EdgeFrame;
 use redial_runtime::admin::Latch;
 use redial_runtime::clock;
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
 
 use super::LinkConfig;
-use super::batch::{BatchRules, Outgoing};
+use super::batch::BatchRules;
 use super::pending::Pending;
+use super::replicas::{Outlet, ReplicaId, Replicas};
 use super::router::Router;
 use crate::counters::Counters;
 
-/// What a stream has to say. The number is the replica's index.
+/// What a stream has to say.
 #[derive(Debug)]
 pub(super) enum Heard {
-    Attached(usize, Outlet),
+    /// There is one more replica. `drained` tells its stream to end.
+    Joined {
+        id: ReplicaId,
+        name: String,
+        drained: CancellationToken,
+    },
+    Attached(ReplicaId, Outlet),
     Downlink(Downlink),
     /// So many parts of a frame could not be understood.
     Garbled(u64),
-    Lost(usize),
-}
-
-/// Where an attached replica takes requests.
-#[derive(Debug)]
-pub(super) enum Outlet {
-    Grpc(Sender<EdgeFrame>),
-    Local(Sender<Vec<Request>>),
-}
-
-#[derive(Debug, Default)]
-struct Replica {
-    /// None while detached.
-    outlet: Option<Outlet>,
-    outgoing: Outgoing,
+    Lost(ReplicaId),
+    /// The replica is no longer listed.
+    Left(ReplicaId),
+    /// Nothing more will be heard of it.
+    Gone(ReplicaId),
 }
 
 #[derive(Debug)]
 pub(super) struct LinkTask {
-    names: Vec<String>,
-    replicas: Vec<Replica>,
+    replicas: Replicas,
     submitted: Receiver<Vec<Request>>,
     router: Router,
     pending: Pending,
@@ -64,10 +60,9 @@ pub(super) struct LinkTask {
 }
 
 impl LinkTask {
-    pub(super) fn new(names: Vec<String>, submitted: Receiver<Vec<Request>>, router: Router, config: &LinkConfig) -> Self {
+    pub(super) fn new(submitted: Receiver<Vec<Request>>, router: Router, config: &LinkConfig) -> Self {
         Self {
-            replicas: names.iter().map(|_| Replica::default()).collect(),
-            names,
+            replicas: Replicas::default(),
             submitted,
             router,
             pending: Pending::new(clock::instant()),
@@ -115,21 +110,24 @@ impl LinkTask {
     /// Gives up what is late, sends what is due, hands replies to the workers; returns when to come again, and whether no frame can leave before.
     fn turn(&mut self, now: Instant) -> (Option<Instant>, bool) {
         self.expire(now);
+        for request in self.replicas.retire() {
+            self.give_again(request);
+        }
         self.depart(now);
         self.router.flush();
-        let attached = || self.replicas.iter().filter(|replica| replica.outlet.is_some());
-        let departure = attached().filter_map(|replica| replica.outgoing.next_departure(now, &self.rules)).min();
+        let departure = self.replicas.attached().filter_map(|replica| replica.outgoing.next_departure(now, &self.rules)).min();
         // None sorts first: a replica that can take a frame at once keeps the way open.
-        let opens = attached().map(|replica| replica.outgoing.closed_until(&self.rules)).min().flatten().filter(|at| *at > now);
+        let taking = self.replicas.attached().filter(|replica| !replica.leaving);
+        let opens = taking.map(|replica| replica.outgoing.closed_until(&self.rules)).min().flatten().filter(|at| *at > now);
         ([departure, opens, self.pending.next_deadline()].into_iter().flatten().min(), opens.is_some())
     }
 
     fn submit_all(&mut self, now: Instant, requests: Vec<Request>) {
         for request in requests {
-            match self.replica_for(&request) {
+            match self.replicas.pick(request.event.key()) {
                 Some(replica) => {
-                    self.pending.insert(now, request.id, (word(&request.event), request.timeout), replica);
-                    self.replicas[replica].outgoing.push(request);
+                    self.pending.insert(now, request.id, (word(&request.event), request.timeout), replica.id);
+                    replica.outgoing.push(request);
                 }
                 None => {
                     self.counters.requests_unattached.add(1);
@@ -139,14 +137,13 @@ impl LinkTask {
         }
     }
 
-    fn replica_for(&self, request: &Request) -> Option<usize> {
-        rendezvous::pick(request.event.key(), &self.names, |i| self.replicas[i].outlet.is_some())
-    }
-
     fn hear(&mut self, now: Instant, event: Heard) {
         match event {
-            Heard::Attached(replica, outlet) => {
-                self.replicas[replica].outlet = Some(outlet);
+            Heard::Joined { id, name, drained } => self.replicas.join(id, name, drained),
+            Heard::Attached(id, outlet) => {
+                if let Some(replica) = self.replicas.find(id) {
+                    replica.outlet = Some(outlet);
+                }
                 self.count_attached();
                 for request in std::mem::take(&mut self.orphans) {
                     self.give_again(request);
@@ -154,7 +151,19 @@ impl LinkTask {
             }
             Heard::Downlink(downlink) => self.downlink(now, downlink),
             Heard::Garbled(parts) => self.counters.downlink_errors.add(parts),
-            Heard::Lost(replica) => self.lose(replica),
+            Heard::Lost(id) => {
+                self.counters.streams_lost.add(1);
+                self.lose(id);
+            }
+            Heard::Left(id) => {
+                if let Some(replica) = self.replicas.find(id) {
+                    replica.leaving = true;
+                }
+            }
+            Heard::Gone(id) => {
+                self.lose(id);
+                self.replicas.remove(id);
+            }
         }
     }
 
@@ -177,9 +186,11 @@ impl LinkTask {
         }
     }
 
-    fn settle(&mut self, replica: Option<usize>, frame: Option<u64>) {
-        if let (Some(replica), Some(frame)) = (replica, frame) {
-            self.replicas[replica].outgoing.settle(frame);
+    fn settle(&mut self, replica: Option<ReplicaId>, frame: Option<u64>) {
+        if let (Some(replica), Some(frame)) = (replica, frame)
+            && let Some(replica) = self.replicas.find(replica)
+        {
+            replica.outgoing.settle(frame);
         }
     }
 
@@ -198,13 +209,13 @@ impl LinkTask {
     }
 
     /// What the lost replica had goes to the next one, in the old order, or waits for one until its deadline.
-    fn lose(&mut self, replica: usize) {
-        self.counters.streams_lost.add(1);
-        self.replicas[replica].outlet = None;
+    fn lose(&mut self, id: ReplicaId) {
+        let Some(replica) = self.replicas.find(id) else { return };
+        replica.outlet = None;
+        let waiting = replica.outgoing.reset();
         self.count_attached();
-        let waiting = self.replicas[replica].outgoing.reset();
         let mut waiting: FxHashMap<u64, Request> = waiting.into_iter().map(|request| (request.id, request)).collect();
-        for id in self.pending.ids_of(replica) {
+        for id in self.pending.ids_of(id) {
             let Some(entry) = self.pending.find(id) else { continue };
             let again = match entry.frame.take() {
                 Some(_) => entry.copy.take(),
@@ -221,20 +232,20 @@ impl LinkTask {
     }
 
     fn give_again(&mut self, request: Request) {
-        let replica = self.replica_for(&request);
         let Some(entry) = self.pending.find(request.id) else { return };
-        entry.replica = replica;
+        let replica = self.replicas.pick(request.event.key());
+        entry.replica = replica.as_ref().map(|replica| replica.id);
         match replica {
             Some(replica) => {
                 self.counters.requests_resent.add(1);
-                self.replicas[replica].outgoing.push(request);
+                replica.outgoing.push(request);
             }
             None => self.orphans.push_back(request),
         }
     }
 
     fn depart(&mut self, now: Instant) {
-        for replica in &mut self.replicas {
+        for replica in self.replicas.iter_mut() {
             let Some(outlet) = &replica.outlet else { continue };
             while replica.outgoing.next_departure(now, &self.rules).is_some_and(|at| at <= now) {
                 let pending = &self.pending;
@@ -261,7 +272,7 @@ impl LinkTask {
     }
 
     fn count_attached(&self) {
-        let attached = self.replicas.iter().filter(|replica| replica.outlet.is_some()).count();
+        let attached = self.replicas.attached().count();
         self.counters.coordinators_attached.set(attached as u64);
         self.attached.set(attached > 0);
     }
@@ -304,3 +315,6 @@ fn word(event: &Event) -> &'static str {
         Event::RecallReport(_) | Event::CallReport(_) => "report",
     }
 }
+
+#[cfg(test)]
+mod tests;

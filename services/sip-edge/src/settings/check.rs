@@ -13,6 +13,8 @@ use crate::link::{BatchRules, Coordinator};
 use crate::secret;
 use crate::users_file::UsersFile;
 
+/// Where a coordinator is that nobody named.
+const COORDINATOR: &str = "http://127.0.0.1:7070";
 /// Readiness bits of a worker's listeners are kept in one word.
 const LISTENERS: usize = 64;
 /// Nobody hears that a call took so much longer.
@@ -21,18 +23,28 @@ const RECEIVE_LINGER_MAX: Duration = Duration::from_millis(20);
 const TIMER_C_OVER: Duration = Duration::from_secs(180);
 
 impl EdgeSettings {
-    /// The configuration of an edge that talks to remote coordinators.
+    /// The configuration of an edge that talks to remote coordinators. Those of a service, and an address that is a service's, are put in
+    /// when Kubernetes has been asked.
     ///
     /// # Errors
     /// Every problem there is.
-    pub fn config(self) -> Result<Config, Vec<Problem>> {
+    pub fn config(mut self) -> Result<Config, Vec<Problem>> {
         let mut problems = Vec::new();
         let peers = self.peers(&mut problems);
+        if self.coordinator_service.is_some() && !self.coordinator.is_empty() {
+            problems.push(Problem::new("coordinator-service", "cannot be combined with coordinator: give the one or the other"));
+        }
+        if self.advertise_service.is_some() && !self.sip.advertise.is_empty() {
+            problems.push(Problem::new("advertise-service", "cannot be combined with advertise: give the one or the other"));
+        }
+        if self.coordinator_service.is_none() && self.coordinator.is_empty() {
+            self.coordinator.push(COORDINATOR.to_owned());
+        }
         let coordinators = self.coordinator.into_iter().map(Coordinator::Url).collect();
-        match self.sip.config(coordinators) {
-            Ok(config) if problems.is_empty() => Ok(Config { grace: self.grace, peers, ..config }),
+        match self.sip.checked(coordinators, self.advertise_service.is_some()) {
+            Ok(config) if problems.is_empty() => Ok(Config { grace: self.grace, drain_delay: self.drain_delay, peers, ..config }),
             Ok(_) => Err(problems),
-            Err(others) => Err([problems, others].concat()),
+            Err(more) => Err([problems, more].concat()),
         }
     }
 
@@ -71,8 +83,13 @@ impl SipSettings {
     /// # Errors
     /// Every problem there is.
     pub fn config(self, coordinators: Vec<Coordinator>) -> Result<Config, Vec<Problem>> {
+        self.checked(coordinators, false)
+    }
+
+    /// `advertised_later`: what phones reach is found out before the edge is built.
+    fn checked(self, coordinators: Vec<Coordinator>, advertised_later: bool) -> Result<Config, Vec<Problem>> {
         let mut problems = Vec::new();
-        let listeners = self.listeners(&mut problems);
+        let listeners = self.listeners(advertised_later, &mut problems);
         let domains = self.domains(&mut problems);
         self.times(&mut problems);
         if !self.open && self.users.is_none() && self.listen.iter().any(|listen| !listen.0.ip().is_loopback()) {
@@ -113,6 +130,7 @@ impl SipSettings {
                 max_known: self.max_known as usize,
                 timer_c: self.timer_c,
                 grace: crate::app::GRACE,
+                drain_delay: Duration::ZERO,
             }),
             _ => Err(problems),
         }
@@ -133,7 +151,7 @@ impl SipSettings {
         }
     }
 
-    fn listeners(&self, problems: &mut Vec<Problem>) -> Vec<ListenerConfig> {
+    fn listeners(&self, advertised_later: bool, problems: &mut Vec<Problem>) -> Vec<ListenerConfig> {
         let (listen, advertise) = (&self.listen, &self.advertise);
         let mut problem = |text: String| problems.push(Problem::new("advertise", text));
         if advertise.len() > 1 && advertise.len() != listen.len() {
@@ -147,7 +165,7 @@ impl SipSettings {
         for (i, listen) in listen.iter().enumerate() {
             let advertised = if advertise.len() == 1 { advertise.first() } else { advertise.get(i) };
             match advertised {
-                None if listen.0.ip().is_unspecified() => {
+                None if listen.0.ip().is_unspecified() && !advertised_later => {
                     problem(format!("udp:{} listens on every address; say which one phones reach", listen.0));
                 }
                 Some(given) if given.ip().is_unspecified() => problem(format!("phones cannot reach {}", given.ip())),

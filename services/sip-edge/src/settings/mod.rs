@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use redial_runtime::discovery::{Member, ServiceRef};
+use redial_runtime::discovery::{Member, ServiceName, ServiceRef};
 use redial_runtime::settings::duration;
 use redial_runtime::telemetry::LogSettings;
 
@@ -19,9 +19,15 @@ pub use address::{Advertised, ListenAddr};
 pub struct EdgeSettings {
     #[command(flatten)]
     pub sip: SipSettings,
-    /// Coordinator replica, as http://HOST:PORT; repeatable. All edges must spell the same replica alike
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070", value_parser = coordinator)]
+    /// Coordinator replica, as http://HOST:PORT; repeatable. All edges must spell the same replica alike [default: http://127.0.0.1:7070]
+    #[arg(long, value_name = "URL", value_parser = coordinator)]
     pub coordinator: Vec<String>,
+    /// Kubernetes Service whose ready pods are the coordinators, with the port that they listen on, in place of --coordinator
+    #[arg(long, value_name = "[NS/]NAME:PORT")]
+    pub coordinator_service: Option<ServiceRef>,
+    /// Kubernetes Service that phones reach this edge by: its load balancer's address or first external IP is waited for and advertised
+    #[arg(long, value_name = "[NS/]NAME")]
+    pub advertise_service: Option<ServiceName>,
     /// Where other edges pass on what reached them and belongs here, as ADDRESS:PORT for UDP; best seen by the edges alone
     #[arg(long, value_name = "ADDR")]
     pub peer_listen: Option<SocketAddr>,
@@ -37,6 +43,9 @@ pub struct EdgeSettings {
     /// How long to wait for open transactions after SIGTERM; over 32 s lets every SIP transaction end by itself
     #[arg(long, value_name = "TIME", default_value = "35s", value_parser = duration)]
     pub grace: Duration,
+    /// How long to go on as before after SIGTERM, no longer ready: until everybody has noticed who sends requests here
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub drain_delay: Duration,
     #[command(flatten)]
     pub logs: LogSettings,
 }

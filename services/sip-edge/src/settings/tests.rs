@@ -78,6 +78,17 @@ fn an_edge_with_peers_must_be_reachable_by_them_and_share_a_secret() {
 }
 
 #[test]
+fn a_service_takes_the_place_of_a_list_and_not_both() {
+    let args = ["--domain=example.com", "--coordinator-service=tel/coordinator:7070"];
+    assert!(settings(&args).unwrap().config().unwrap().coordinators.is_empty());
+    assert_eq!(settings(&["--domain=example.com"]).unwrap().config().unwrap().coordinators.len(), 1);
+    let both = ["--coordinator=http://c:7070", "--advertise=192.0.2.1", "--advertise-service=edge", "--listen=udp:0.0.0.0:5060", "--open"];
+    assert_eq!(keys(&problems(&[&args[..], &both].concat())), ["coordinator-service", "advertise-service"]);
+    let exposed = ["--domain=example.com", "--listen=udp:0.0.0.0:5060", "--open", "--advertise-service=edge"];
+    assert!(settings(&exposed).unwrap().config().unwrap().listeners[0].advertised.is_none());
+}
+
+#[test]
 fn unserved_transports_and_bad_addresses_are_refused() {
     let Err(Stop::Problems(found)) =
         settings(&["--listen=tcp:127.0.0.1:5060", "--listen=udp:here", "--coordinator=ftp://x", "--workers=0"])
