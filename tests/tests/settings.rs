@@ -107,7 +107,8 @@ fn help_names_every_setting_with_its_variable() -> Result<()> {
     let edge =
         [SIP, ALL, &["coordinator", "coordinator-service", "advertise-service", "drain-delay", "peer-listen", "peer", "peer-service"]]
             .concat();
-    let coordinator = [ALL, &["listen", "redis", "policy", "policy-namespace", "sweep-interval", "replica-name"]].concat();
+    let coordinator =
+        [ALL, &["listen", "redis", "policy", "policy-namespace", "sweep-interval", "replica-name", "peer-service", "drain-delay"]].concat();
     for (binary, command, settings) in
         [("sip-edge", None, edge), ("redial-coordinator", None, coordinator), ("redial", Some("standalone"), standalone)]
     {

@@ -49,6 +49,8 @@ pub struct Config {
     /// Overrides `settle` of every policy.
     pub settle: Option<Duration>,
     pub setup: Setup,
+    /// How long to go on after the signal, not ready, before the drain.
+    pub drain_delay: Duration,
     /// How long a drain may take.
     pub grace: Duration,
 }
@@ -98,6 +100,7 @@ pub struct App<S> {
     coordinator: Coordinator<S>,
     followed: Followed,
     secrets: Option<CredentialFile>,
+    drain_delay: Duration,
     grace: Duration,
     serving: Latch,
     answered: Latch,
@@ -145,7 +148,8 @@ impl Config {
         let (listener, addr) = bind().map_err(|error| BuildError::Bind(self.listen, error))?;
         let coordinator = Coordinator::start(store, policies, hints, setup, &meter, CancellationToken::new());
         let (serving, answered) = (readiness.latch("serving"), readiness.latch("store"));
-        Ok(App { listener, addr, coordinator, followed, secrets, grace: self.grace, serving, answered })
+        let (drain_delay, grace) = (self.drain_delay, self.grace);
+        Ok(App { listener, addr, coordinator, followed, secrets, drain_delay, grace, serving, answered })
     }
 }
 
@@ -161,12 +165,13 @@ impl<S: WatchStore> App<S> {
         &self.coordinator
     }
 
-    /// Serves until `stop`, then drains: links are closed, so that edges go to other replicas, and what is in progress is finished.
+    /// Serves until `stop`, then drains: not ready, after the delay links are closed, so that edges go to other replicas, what is in progress is
+    /// finished, and what only this replica knows is left in the store.
     ///
     /// # Errors
     /// When the server fails.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
-        let Self { listener, coordinator, followed, secrets, grace, serving, answered, .. } = self;
+        let Self { listener, coordinator, followed, secrets, drain_delay, grace, serving, answered, .. } = self;
         let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
         let drained = CancellationToken::new();
         let over = stop.child_token();
@@ -194,6 +199,12 @@ impl<S: WatchStore> App<S> {
             ended = &mut server => Some(ended),
         };
         serving.set(false);
+        let early = match early {
+            // Edges go on asking until they have noticed; a server that ends meanwhile ends the wait.
+            None => tokio::time::timeout(drain_delay, &mut server).await.ok(),
+            early => early,
+        };
+        let failed = matches!(&early, Some(Ok(Err(_)) | Err(_)));
         over.cancel();
         let work = async {
             if let Some(following) = following {
@@ -206,8 +217,8 @@ impl<S: WatchStore> App<S> {
                 Some(_) => {}
                 None => drop((&mut server).await),
             }
+            coordinator.settled().await;
         };
-        let failed = matches!(&early, Some(Ok(Err(_)) | Err(_)));
         shutdown::drain("coordinator", grace, work).await;
         server.abort();
         if failed { Err(io::Error::other("the gRPC server ended by itself")) } else { Ok(()) }

@@ -1,19 +1,23 @@
 //! One replica: the engine, the edges attached to it, and the tasks that keep it going. A library: the binary and `redial standalone`
 //! give it a store, policies and a meter.
 
+mod sweeping;
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::Meter;
-use redial_core::ids::SHARDS;
 use redial_core::link::{Downlink, Request};
 use redial_core::store::StoreError;
-use redial_core::{EdgeId, Pair, PolicySet, Shard, UnixMillis, WatchStore};
+use redial_core::{EdgeId, Pair, PolicySet, UnixMillis, WatchStore};
 use redial_runtime::clock;
+use redial_runtime::discovery::Found;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::credentials::CredentialSet;
 use crate::engine::Engine;
@@ -45,6 +49,8 @@ pub struct Setup {
     pub sweep_interval: Duration,
     /// What policies mean by the names of `credentials`. Default: no entry.
     pub credentials: watch::Receiver<Arc<CredentialSet>>,
+    /// All replicas, this one included under its name: they share the sweep. None: this one does all of it.
+    pub peers: Option<Found>,
 }
 
 impl Default for Setup {
@@ -53,6 +59,7 @@ impl Default for Setup {
             replica: "coordinator".into(),
             store_kind: "memory",
             sweep_interval: Duration::from_secs(5),
+            peers: None,
             credentials: watch::channel(Arc::default()).1,
         }
     }
@@ -230,12 +237,13 @@ impl<S: WatchStore> Coordinator<S> {
         self.inner.engine.store().ping().await
     }
 
-    /// Closes every link, finishes what is in progress, and ends.
+    /// Closes every link, finishes what is in progress, leaves to the others what is not, and ends.
     pub async fn stop(&self) {
         self.inner.stop.cancel();
         self.inner.hub.close_all();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        self.hand_over().await;
     }
 
     fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(Self) -> F) {
@@ -250,57 +258,25 @@ impl<S: WatchStore> Coordinator<S> {
         let awake = Arc::new(Semaphore::new(AWAKE));
         let timers = &self.inner.timers;
         loop {
+            // Never closed. First the permit: what was taken out while waiting for one would be forgotten by a stop.
+            let Ok(mut permit) = awake.clone().acquire_owned().await else { return };
             while let Some(wake) = timers.pop(clock::unix()) {
-                // Never closed.
-                let Ok(permit) = awake.clone().acquire_owned().await else { return };
                 let engine = self.inner.engine.clone();
                 self.inner.tasks.spawn(async move {
                     engine.wake(clock::unix(), wake).await;
                     drop(permit);
                 });
+                permit = match awake.clone().acquire_owned().await {
+                    Ok(permit) => permit,
+                    Err(_) => return,
+                };
             }
+            drop(permit);
             let next = timers.next();
             tokio::select! {
                 () = timers.sooner() => {}
                 () = until(next) => {}
             }
-        }
-    }
-
-    async fn keep_sweeping(&self) {
-        let mut ticks = tokio::time::interval(self.inner.setup.sweep_interval.max(Duration::from_millis(1)));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut next_audit = 0;
-        loop {
-            ticks.tick().await;
-            let engine = self.inner.engine.clone();
-            // A task of its own: should it panic, the next sweep still comes.
-            let sweep = tokio::spawn(async move { engine.sweep_by(clock::unix).await });
-            match AbortOnDropHandle::new(sweep).await {
-                // Failures are counted and logged by the engine; the next sweep tries again.
-                Ok(Ok(_) | Err(_)) => {}
-                Err(error) => tracing::error!(%error, "a sweep did not end"),
-            }
-            let audited = (0..AUDITED).map(|n| Shard((next_audit + n) % SHARDS));
-            if self.inner.engine.audit(clock::unix(), audited).await.is_ok() {
-                next_audit = (next_audit + AUDITED) % SHARDS;
-            }
-            self.compare_clocks().await;
-        }
-    }
-
-    /// Replicas compare leases and deadlines by their own clocks; that of the store tells when one of them is off.
-    async fn compare_clocks(&self) {
-        let before = clock::unix();
-        let Ok(Some(theirs)) = self.inner.engine.store().clock().await else { return };
-        let after = clock::unix();
-        // Theirs was read at some time between the two: only what lies outside is certainly wrong.
-        let skew = theirs.since(after).max(before.since(theirs));
-        let skew_ms = u64::try_from(skew.as_millis()).unwrap_or(u64::MAX);
-        let known = self.inner.clock_skew.swap(skew_ms, Ordering::Relaxed);
-        let tolerated = u64::try_from(CLOCK_SKEW.as_millis()).unwrap_or(u64::MAX);
-        if skew_ms > tolerated && known <= tolerated {
-            tracing::error!(skew_ms, "this machine's clock and that of the store differ: recalls may be repeated or late by as much");
         }
     }
 
@@ -323,7 +299,7 @@ impl<S: WatchStore> Coordinator<S> {
                 })
                 .build();
         };
-        gauge("redial.watches", "Watches of all replicas, counted by the last sweep", |c| c.engine.watches());
+        gauge("redial.watches", "Watches of all replicas, each shard as it was last counted", |c| c.engine.watches());
         gauge("redial.coordinator.edges", "Edges attached to this replica", |c| c.hub.len() as u64);
         gauge("redial.coordinator.timers", "Wake-ups this replica has in mind", |c| c.timers.len() as u64);
         gauge("redial.coordinator.downlinks", "Frames waiting for edges to read them", |c| c.hub.queued() as u64);

@@ -11,6 +11,7 @@ mod lane;
 pub mod metrics;
 pub mod policies;
 pub mod settings;
+mod share;
 pub mod store;
 pub mod timers;
 

@@ -10,6 +10,7 @@ use redial_coordinator::store::{MemoryStore, RedisStore, expiry};
 use redial_coordinator::{HINTS, Hints, credentials, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
+use redial_runtime::discovery::{Kubernetes, Which};
 use redial_runtime::settings::{self, Problem, Stop};
 use redial_runtime::{shutdown, telemetry};
 use tokio_util::sync::CancellationToken;
@@ -59,7 +60,14 @@ async fn serve<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<H
         Ok(metrics) => metrics,
         Err(error) => return failed(EXIT_SOFTWARE, "no metrics", &error),
     };
-    let config = Config { policy, ..settings.config() };
+    let peers = match &settings.peer_service {
+        None => None,
+        Some(service) => match Kubernetes::infer().await {
+            Ok(kubernetes) => Some(kubernetes.members(service, Which::Ready, &metrics.meter("redial_coordinator"))),
+            Err(error) => return Stop::Problems(vec![Problem::new("peer-service", error.to_string())]).report(),
+        },
+    };
+    let config = Config { policy, ..settings.config(peers) };
     let app = match config.build(store, hints, &metrics, &readiness) {
         Ok(app) => app,
         Err(BuildError::Policies(bad)) => return Stop::Problems(policies::problems(&bad)).report(),

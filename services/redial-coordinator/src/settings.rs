@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use redial_runtime::discovery::Kubernetes;
+use redial_runtime::discovery::{Found, Kubernetes, ServiceRef};
 use redial_runtime::settings::{Problem, duration};
 use redial_runtime::telemetry::LogSettings;
 
@@ -36,29 +36,36 @@ pub struct Settings {
     /// Time between two looks at everything that is due
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
     pub sweep_interval: Duration,
-    /// Name of this replica, for the operator [default: the address it listens on]
+    /// Kubernetes Service whose ready pods are all replicas, with the port that they listen on: they share the sweep
+    #[arg(long, value_name = "[NS/]NAME:PORT")]
+    pub peer_service: Option<ServiceRef>,
+    /// Name of this replica, with peer-service its pod's [default: the address it listens on]
     #[arg(long, value_name = "NAME")]
     pub replica_name: Option<String>,
     /// How long to finish what is in progress after SIGTERM
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub grace: Duration,
+    /// How long to go on as before after SIGTERM, no longer ready: until every edge has noticed
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub drain_delay: Duration,
     #[command(flatten)]
     pub logs: LogSettings,
 }
 
 impl Settings {
-    /// Everything but the store and what is asked of Kubernetes.
+    /// Everything but the store and the policies that are Kubernetes objects. `peers` are the members of the peer service.
     #[must_use]
-    pub fn config(&self) -> Config {
+    pub fn config(&self, peers: Option<Found>) -> Config {
         let replica = self.replica_name.clone().unwrap_or_else(|| self.listen.to_string());
         let store_kind = if self.redis.is_some() { "redis" } else { "memory" };
-        let setup = Setup { replica, store_kind, sweep_interval: self.sweep_interval, ..Setup::default() };
+        let setup = Setup { replica, store_kind, sweep_interval: self.sweep_interval, peers, ..Setup::default() };
         Config {
             listen: self.listen,
             policy: self.policy.clone().into(),
             credentials: self.credentials.clone(),
             settle: None,
             setup,
+            drain_delay: self.drain_delay,
             grace: self.grace,
         }
     }

@@ -82,6 +82,13 @@ impl Timers {
         Some(wake)
     }
 
+    /// Takes every wake-up, whenever it is due.
+    pub fn take_all(&self) -> Vec<Wake> {
+        let mut table = self.lock();
+        table.queue.clear();
+        table.at.drain().map(|(wake, _)| wake).collect()
+    }
+
     /// When the earliest is due.
     #[must_use]
     pub fn next(&self) -> Option<UnixMillis> {
@@ -147,7 +154,9 @@ mod tests {
         assert_eq!(timers.pop(UnixMillis(30)), Some(serve("a")));
         assert_eq!(timers.pop(UnixMillis(30)), Some(serve("b")));
         assert_eq!(timers.pop(UnixMillis(30)), None);
-        assert!(timers.is_empty());
+        timers.schedule(UnixMillis(99), serve("c"));
+        assert_eq!(timers.take_all(), [serve("c")]);
+        assert!(timers.is_empty() && timers.next().is_none());
     }
 
     #[test]

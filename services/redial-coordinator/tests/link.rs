@@ -39,6 +39,7 @@ fn serve() -> Served {
         credentials: None,
         settle: Some(Duration::ZERO),
         setup: Setup::default(),
+        drain_delay: Duration::ZERO,
         grace: GRACE,
     };
     let readiness = Readiness::default();

@@ -37,6 +37,12 @@ impl Aor {
     }
 }
 
+impl AsRef<str> for Aor {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Aor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,4 +1,4 @@
-//! Which replica an AoR prefers: highest random weight (Thaler and Ravishankar, 1998).
+//! Which replica an AoR (or whatever else has a name) prefers: highest random weight (Thaler and Ravishankar, 1998).
 //!
 //! For locality only. Every edge computes the same order from the same names, and a replica that joins or leaves moves only its own
 //! share; correctness never depends on it, because any replica can process any event.
@@ -8,22 +8,22 @@ use crate::Aor;
 /// `replicas` in the order in which `aor` prefers them; equal names stay next to each other.
 #[must_use]
 pub fn order<'a, S: AsRef<str>>(aor: &Aor, replicas: &'a [S]) -> Vec<&'a str> {
-    let mut weighed: Vec<(u64, &str)> = replicas.iter().map(|r| (weight(aor, r.as_ref()), r.as_ref())).collect();
+    let mut weighed: Vec<(u64, &str)> = replicas.iter().map(|r| (weight(aor.as_str(), r.as_ref()), r.as_ref())).collect();
     weighed.sort_unstable_by(|a, b| b.cmp(a));
     weighed.into_iter().map(|(_, name)| name).collect()
 }
 
-/// Index of the replica that `aor` prefers among those that `usable` accepts. Allocates nothing.
+/// Index of the replica that `key` prefers among those that `usable` accepts. Allocates nothing.
 #[must_use]
-pub fn pick<S: AsRef<str>>(aor: &Aor, replicas: &[S], usable: impl Fn(usize) -> bool) -> Option<usize> {
-    (0..replicas.len()).filter(|&i| usable(i)).max_by_key(|&i| (weight(aor, replicas[i].as_ref()), replicas[i].as_ref()))
+pub fn pick<S: AsRef<str>>(key: &(impl AsRef<str> + ?Sized), replicas: &[S], usable: impl Fn(usize) -> bool) -> Option<usize> {
+    (0..replicas.len()).filter(|&i| usable(i)).max_by_key(|&i| (weight(key.as_ref(), replicas[i].as_ref()), replicas[i].as_ref()))
 }
 
-/// FNV-1a over the AoR, a separator and the name, then the murmur3 finaliser: FNV alone leaves names that differ in the last byte
+/// FNV-1a over the key, a separator and the name, then the murmur3 finaliser: FNV alone leaves names that differ in the last byte
 /// with nearly the same weight.
-fn weight(aor: &Aor, replica: &str) -> u64 {
+fn weight(key: &str, replica: &str) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in aor.as_str().bytes().chain([0xff]).chain(replica.bytes()) {
+    for byte in key.bytes().chain([0xff]).chain(replica.bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);

@@ -51,7 +51,7 @@ pub trait WatchStore: Send + Sync + 'static {
     /// Pairs whose caller was gone when recalled. Entries may be stale; the record decides.
     fn parked(&self, caller: &Aor) -> impl Future<Output = Result<Vec<Pair>, StoreError>> + Send;
 
-    /// Pairs of these shards whose due time is `now` or earlier, at most `limit` per shard, and how many watches the shards hold in all.
+    /// Pairs of these shards whose due time is `now` or earlier, at most `limit` per shard, and how many watches each shard holds.
     fn due(&self, shards: &[Shard], now: UnixMillis, limit: usize) -> impl Future<Output = Result<Due, StoreError>> + Send;
 
     /// Every watch of a shard, for the operator's list. `limit` bounds the answer.
@@ -148,7 +148,8 @@ pub enum StepOutcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
     pub pairs: Vec<Pair>,
-    pub watches: u64,
+    /// In the order of the shards that were asked for.
+    pub watches: Vec<u64>,
 }
 
 /// The store did not do it, or nobody knows whether it did.

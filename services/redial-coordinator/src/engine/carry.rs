@@ -139,9 +139,8 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
 
     /// Once per watch, after the store said that it was this replica which ended it (P2).
     pub(super) fn count_end(&self, pair: &Pair, reason: EndReason) {
-        use std::sync::atomic::Ordering::Relaxed;
         self.metrics.ended(reason);
-        let _ = self.watches.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        self.watches.ended(pair.callee.shard());
         tracing::info!(callee = pair.callee.as_str(), caller = pair.caller.as_str(), reason = reason.as_str(), "watch ended");
     }
 
@@ -190,6 +189,13 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             Decision::Step { step, .. } => self.step(now, claimed, step).await,
             _ => Ok(Outcome::Unchanged(claimed.clone())),
         }
+    }
+
+    /// An order that an edge's link took never left for it: the claim is given back, if it is still the one.
+    pub async fn undelivered(&self, now: UnixMillis, order: &RecallOrder) {
+        self.metrics.recall(order.rung, RecallStep::Undelivered);
+        let done = self.apply(now, &order.pair, None, Input::Undelivered { fence: order.fence }).await;
+        self.note(now, &done);
     }
 
     /// The edge to recall the caller through, and the caller's contacts there, best first: the phone that armed the watch, then by

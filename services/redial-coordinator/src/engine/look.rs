@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::{StreamExt, stream};
 use redial_core::binding::fingerprint;
+use redial_core::ids::SHARDS;
 use redial_core::machine::{Input, Situation};
 use redial_core::store::{StoreError, Turn};
 use redial_core::watch::State;
@@ -31,8 +32,6 @@ const CHUNK: usize = 128;
 pub struct Swept {
     /// Watches that somebody had to look at.
     pub due: usize,
-    /// Watches in all.
-    pub watches: u64,
 }
 
 impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
@@ -41,18 +40,18 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     /// # Errors
     /// When the store fails. What was not looked at is still due.
     pub async fn sweep(&self, now: UnixMillis) -> Result<Swept, StoreError> {
-        self.sweep_by(|| now).await
+        let shards: Vec<Shard> = (0..SHARDS).map(Shard).collect();
+        self.sweep_by(|| now, &shards).await
     }
 
-    /// The same by a clock that goes on: a sweep that finds much, or a slow store, takes its time, and a lease or a deadline that is
+    /// The same for some shards, by a clock that goes on: a sweep that finds much, or a slow store, takes its time, and a lease or a deadline that is
     /// compared with the time of its start would be wrong at its end (P3, P4).
     ///
     /// # Errors
     /// As [`Self::sweep`].
-    pub async fn sweep_by(&self, clock: impl Fn() -> UnixMillis + Sync) -> Result<Swept, StoreError> {
+    pub async fn sweep_by(&self, clock: impl Fn() -> UnixMillis + Sync, shards: &[Shard]) -> Result<Swept, StoreError> {
         let clock = &clock;
         let mut swept = Swept::default();
-        let shards: Vec<Shard> = (0..redial_core::ids::SHARDS).map(Shard).collect();
         let mut failed = None;
         for chunk in shards.chunks(CHUNK) {
             let found = self.store.due(chunk, clock(), PER_SHARD).await;
@@ -67,7 +66,9 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
                 Err(error) => return Err(error),
             };
             swept.due += found.pairs.len();
-            swept.watches += found.watches;
+            for (shard, watches) in chunk.iter().zip(&found.watches) {
+                self.watches.counted(*shard, *watches);
+            }
             let failures = AtomicUsize::new(0);
             stream::iter(found.pairs)
                 .for_each_concurrent(SIDE_BY_SIDE, |pair| {
@@ -89,7 +90,6 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         if let Some(error) = failed {
             return Err(error);
         }
-        self.watches.store(swept.watches, Relaxed);
         self.metrics.swept();
         Ok(swept)
     }

@@ -5,6 +5,7 @@
 //! done after the reply (P5).
 
 mod carry;
+mod census;
 mod look;
 mod outage;
 mod register;
@@ -14,10 +15,9 @@ mod serve;
 mod wave;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join4;
@@ -29,6 +29,7 @@ use tokio::sync::watch;
 use crate::credentials::CredentialSet;
 use crate::metrics::{Kind, Metrics};
 use crate::timers::{Timers, Wake};
+use census::Census;
 use outage::Outage;
 
 pub use look::Swept;
@@ -45,8 +46,7 @@ pub struct Engine<S, G> {
     timers: Arc<Timers>,
     metrics: Arc<Metrics>,
     outage: Outage,
-    /// Watches of all replicas: counted by the last sweep, plus what was armed and ended here since.
-    watches: AtomicU64,
+    watches: Census,
     credentials: watch::Receiver<Arc<CredentialSet>>,
 }
 
@@ -54,7 +54,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     #[must_use]
     pub fn new(store: Arc<S>, gateway: G, policies: watch::Receiver<Arc<PolicySet>>, timers: Arc<Timers>, metrics: Arc<Metrics>) -> Self {
         let credentials = watch::channel(Arc::default()).1;
-        Self { store, gateway, policies, timers, metrics, outage: Outage::default(), watches: AtomicU64::new(0), credentials }
+        Self { store, gateway, policies, timers, metrics, outage: Outage::default(), watches: Census::default(), credentials }
     }
 
     /// What policies mean by the names of `credentials`; without this, nothing.
@@ -76,7 +76,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     /// Watches of all replicas, as far as this one knows.
     #[must_use]
     pub fn watches(&self) -> u64 {
-        self.watches.load(Ordering::Relaxed)
+        self.watches.total()
     }
 
     /// Handles a batch; every request gets exactly one reply. Requests that touch the same AoR take effect in their order. The replies are

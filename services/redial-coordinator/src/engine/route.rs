@@ -1,6 +1,5 @@
 //! INVITE: where does it go, and if nowhere, is the caller remembered?
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -132,7 +131,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
                 return Ok(Next::Done(granted(watch.deadline.since(now))));
             }
         }
-        if self.watches.load(Relaxed) >= policies.max_watches {
+        if self.watches.total() >= policies.max_watches {
             return Ok(not_watched(NotWatched::TotalLimit));
         }
         let watch = Watch {
@@ -200,7 +199,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             // request of the same pair has changed or ended already.
             if !matches!(taken_back, Ok(true)) {
                 self.metrics.armed();
-                self.watches.fetch_add(1, Relaxed);
+                self.watches.armed(watch.pair.callee.shard());
             }
             taken_back?;
             if let Some(why) = over {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use redial_core::link::Order;
 use redial_core::{EdgeId, WatchStore};
 use redial_proto::convert;
 use redial_proto::v1::edge_frame::Frame;
@@ -35,14 +36,14 @@ impl<S: WatchStore> LinkService<S> {
 
 #[tonic::async_trait]
 impl<S: WatchStore> Link for LinkService<S> {
-    type AttachStream = Downlinks;
+    type AttachStream = Downlinks<S>;
 
-    async fn attach(&self, request: Request<Streaming<EdgeFrame>>) -> Result<Response<Downlinks>, Status> {
+    async fn attach(&self, request: Request<Streaming<EdgeFrame>>) -> Result<Response<Downlinks<S>>, Status> {
         let mut frames = request.into_inner();
         let Hello { edge, version } = hello(&mut frames).await?;
         let link = self.coordinator.attach(EdgeId::new(edge), &version);
         let reader = tokio::spawn(read(frames, link.requests.clone(), self.coordinator.clone()));
-        Ok(Response::new(Downlinks { link, reader, over: false }))
+        Ok(Response::new(Downlinks::new(link, reader, self.coordinator.clone())))
     }
 }
 
@@ -88,15 +89,22 @@ async fn read<S: WatchStore>(
     }
 }
 
-/// Frames for one edge. Dropping it, because the edge hung up, ends the link.
+/// Frames for one edge. Dropping it, because the edge hung up, ends the link; orders that have not left are given back.
 #[derive(Debug)]
-pub struct Downlinks {
+pub struct Downlinks<S: WatchStore> {
     link: LocalLink,
     reader: JoinHandle<()>,
+    coordinator: Coordinator<S>,
     over: bool,
 }
 
-impl Stream for Downlinks {
+impl<S: WatchStore> Downlinks<S> {
+    pub(crate) fn new(link: LocalLink, reader: JoinHandle<()>, coordinator: Coordinator<S>) -> Self {
+        Self { link, reader, coordinator, over: false }
+    }
+}
+
+impl<S: WatchStore> Stream for Downlinks<S> {
     type Item = Result<CoordinatorFrame, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -119,8 +127,14 @@ impl Stream for Downlinks {
     }
 }
 
-impl Drop for Downlinks {
+impl<S: WatchStore> Drop for Downlinks<S> {
     fn drop(&mut self) {
         self.reader.abort();
+        self.link.downlinks.close();
+        let unsent = std::iter::from_fn(|| self.link.downlinks.try_recv().ok());
+        let orders: Vec<Order> = unsent.flat_map(|frame| frame.orders).collect();
+        if !orders.is_empty() {
+            self.coordinator.give_back(orders);
+        }
     }
 }

@@ -3,6 +3,8 @@
 mod link;
 mod operator;
 
+#[cfg(test)]
+pub(crate) use link::Downlinks;
 pub use link::LinkService;
 pub use operator::OperatorService;
 

@@ -23,6 +23,19 @@
 //! | Redis drops the record at its deadline, nobody listens (P4) | due entry without record | the next sweep ends it as expired; armed again before that, [`arm`] tells the one who armed, and he counts it |
 //! | Redis comes back empty | nothing | phones register again; what was watched is lost, as the persistence of Redis was set |
 //!
+//! # Who picks it up when a replica is told to stop
+//!
+//! | A is told to stop, and at that time | the store holds then | who goes on, and when |
+//! |---|---|---|
+//! | bob's 200 is out, his queue is not due yet | A makes it due before it ends | B's next sweep; B sweeps A's share at once when A leaves the list of peers |
+//! | bob settles, a lease, a retry or a turn runs | a due entry for each | B's sweep, as if A had died |
+//! | the order is in the queue of the edge's link and never left | `Claimed`; A gives it back when the link ends, next try in 1 s, no attempt counted | B in 1 s or with its next sweep |
+//! | the order is with the edge | `Claimed`, due when the lease is over | the edge, which reports to B; its death too is what the lease is for |
+//! | the store does not know yet that the call was answered | `Calling`; A says it once more before it ends | - |
+//!
+//! An order that is with an edge is not given back: the caller's phone may ring already, and whoever claimed again would recall it twice (P3). To make
+//! such a watch due would only have B look, find the lease running, and put it off again.
+//!
 //! P2 rests on one rule: whoever takes the pair out of the due index has ended the watch. P3 rests on the fence in the record's first
 //! 8 bytes. P4: nothing is claimed at or after the deadline by the claimer's clock, and the record is gone at the deadline by Redis's.
 //!

@@ -58,6 +58,7 @@ impl Settings {
                 sweep_interval: self.sweep_interval,
                 ..Setup::default()
             },
+            drain_delay: Duration::ZERO,
             grace: self.grace,
         }
     }

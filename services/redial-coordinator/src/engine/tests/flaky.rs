@@ -1,7 +1,7 @@
 //! A store that can be taken away.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use redial_core::link::Register;
 use redial_core::store::{ArmOutcome, Due, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
@@ -23,6 +23,8 @@ pub struct Flaky {
     pub found_due: AtomicBool,
     /// Records are there and cannot be read.
     pub unreadable: AtomicBool,
+    /// Shards whose due index was read.
+    pub looked: Mutex<Vec<u16>>,
 }
 
 #[derive(Debug)]
@@ -101,6 +103,7 @@ impl WatchStore for Flaky {
         if shards.iter().any(|shard| u64::from(shard.0) == self.bad_shard.load(Relaxed)) {
             return Err(StoreError::Unavailable("WRONGTYPE".into()));
         }
+        self.looked.lock().unwrap().extend(shards.iter().map(|shard| shard.0));
         let due = self.up()?.due(shards, now, limit).await?;
         self.found_due.fetch_or(!due.pairs.is_empty(), Relaxed);
         Ok(due)

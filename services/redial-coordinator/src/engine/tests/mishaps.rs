@@ -222,7 +222,8 @@ async fn p4_a_sweep_that_takes_long_looks_by_the_time_it_is_and_not_when_it_bega
     let began = b.now.after(Duration::from_secs(3599));
     let late = began.after(Duration::from_secs(2));
     let looked = || b.store.found_due.load(Relaxed);
-    let swept = b.engine.sweep_by(|| if looked() { late } else { began }).await.unwrap();
+    let shards = [aor("bob").shard()];
+    let swept = b.engine.sweep_by(|| if looked() { late } else { began }, &shards).await.unwrap();
     assert_eq!(swept.due, 1);
     assert!(b.recalled().is_empty());
     assert_eq!((b.ended(Expired), b.all_ended()), (1, 1));

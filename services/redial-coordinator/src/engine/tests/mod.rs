@@ -2,7 +2,7 @@
 //! design, by name.
 
 mod bench;
-mod flaky;
+pub(crate) mod flaky;
 mod mishaps;
 mod outage;
 mod queue;

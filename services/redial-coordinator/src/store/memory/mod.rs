@@ -216,7 +216,7 @@ impl WatchStore for MemoryStore {
         let mut due = Due::default();
         for &id in shards {
             let mut shard = self.shard(id);
-            due.watches += shard.watches.len() as u64;
+            due.watches.push(shard.watches.len() as u64);
             due.pairs.extend(shard.due.iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, pair)| pair.clone()));
             if now.since(shard.purged_at) >= PURGE_EVERY {
                 self.aors.fetch_sub(shard.purge(now), Ordering::Relaxed);

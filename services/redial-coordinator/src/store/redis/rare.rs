@@ -148,7 +148,7 @@ impl RedisStore {
         let mut due = Due::default();
         for _ in shards {
             due.pairs.extend(replies.strings()?.iter().filter_map(|member| keys::parse_member(member)));
-            due.watches += u64::from(replies.count()?);
+            due.watches.push(u64::from(replies.count()?));
         }
         Ok(due)
     }
