@@ -21,6 +21,8 @@ pub struct Splitter {
     pub public: SocketAddr,
     seed: u64,
     counts: Arc<[AtomicU64; 2]>,
+    /// Bit per edge that gets nothing any more.
+    retired: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -32,6 +34,7 @@ struct Balancer {
     /// By phone and edge.
     upstream: HashMap<(SocketAddr, usize), UdpSocket>,
     counts: Arc<[AtomicU64; 2]>,
+    retired: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -57,6 +60,7 @@ impl Splitter {
     pub fn start(public: UdpSocket, edges: Vec<SocketAddr>, seed: u64) -> Result<Self> {
         public.set_read_timeout(Some(PAUSE))?;
         let (counts, stop, threads) = (Arc::default(), Arc::<AtomicBool>::default(), Arc::default());
+        let retired = Arc::<AtomicU64>::default();
         let address = public.local_addr()?;
         let mut balancer = Balancer {
             public,
@@ -64,6 +68,7 @@ impl Splitter {
             chance: seed | 1,
             upstream: HashMap::new(),
             counts: Arc::clone(&counts),
+            retired: Arc::clone(&retired),
             stop: Arc::clone(&stop),
             threads: Arc::clone(&threads),
         };
@@ -72,12 +77,17 @@ impl Splitter {
             let threads = std::mem::take(&mut *balancer.threads.lock().unwrap_or_else(PoisonError::into_inner));
             threads.into_iter().for_each(|thread| drop(thread.join()));
         });
-        Ok(Self { public: address, seed, counts, stop, threads: vec![main] })
+        Ok(Self { public: address, seed, counts, retired, stop, threads: vec![main] })
     }
 
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// The balancer has noticed that this edge is gone.
+    pub fn retire(&self, edge: usize) {
+        self.retired.fetch_or(1 << edge, Ordering::Relaxed);
     }
 
     /// Datagrams of phones that were given to edges, and those of them that were copies.
@@ -112,6 +122,10 @@ impl Balancer {
     }
 
     fn give(&mut self, phone: SocketAddr, edge: usize, datagram: &[u8]) {
+        let retired = self.retired.load(Ordering::Relaxed);
+        let Some(edge) = (edge..).map(|edge| edge % self.edges.len()).take(self.edges.len()).find(|edge| retired >> edge & 1 == 0) else {
+            return;
+        };
         self.counts[0].fetch_add(1, Ordering::Relaxed);
         if !self.upstream.contains_key(&(phone, edge))
             && let Ok(socket) = self.connect(phone, edge)

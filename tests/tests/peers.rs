@@ -77,11 +77,9 @@ fn phone(who: &str, service: SocketAddr) -> Result<Phone> {
     Ok(phone)
 }
 
-/// Missed, remembered, back, recalled, connected, hung up.
-fn story(n: usize, service: SocketAddr) -> Result<()> {
-    let (mut alice, mut bob) = (phone(&format!("alice{n}"), service)?, phone(&format!("bob{n}"), service)?);
-    alice.register(600)?;
-    for round in 0..ROUNDS {
+/// Missed, remembered, back, recalled, connected, hung up. Returns the callee's phone.
+fn story(alice: &mut Phone, mut bob: Phone, rounds: u32) -> Result<Phone> {
+    for round in 0..rounds {
         alice.miss(&bob.who)?;
         bob.register(600)?;
         let refer = alice.expect("REFER").with_context(|| format!("round {round}"))?;
@@ -91,16 +89,26 @@ fn story(n: usize, service: SocketAddr) -> Result<()> {
         ensure!(alice.poll("REFER")?.is_none(), "round {round}: recalled twice");
         bob.register(0)?;
     }
-    Ok(())
+    Ok(bob)
+}
+
+fn pair(n: usize, service: SocketAddr) -> Result<()> {
+    let (mut alice, bob) = (phone(&format!("alice{n}"), service)?, phone(&format!("bob{n}"), service)?);
+    alice.register(600)?;
+    story(&mut alice, bob, ROUNDS).map(drop)
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("REDIAL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    seed.unwrap_or_else(|| u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 #[test]
 fn the_whole_story_with_every_datagram_at_a_random_edge() -> Result<()> {
-    let seed = std::env::var("REDIAL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let seed = seed();
     let shared = Shared::start(seed)?;
     let service = shared.splitter.public;
-    let pairs: Vec<_> = (0..PAIRS).map(|n| thread::spawn(move || story(n, service))).collect();
+    let pairs: Vec<_> = (0..PAIRS).map(|n| thread::spawn(move || pair(n, service))).collect();
     let played: Vec<_> = pairs.into_iter().map(|pair| pair.join().map_err(|_| anyhow::anyhow!("a pair failed"))).collect();
     for pair in played {
         pair.and_then(|played| played).with_context(|| format!("REDIAL_TEST_SEED={seed} plays it again"))?;
@@ -126,5 +134,23 @@ fn the_whole_story_with_every_datagram_at_a_random_edge() -> Result<()> {
     let (given, copies) = shared.splitter.counts();
     ensure!(copies > 0 && given > copies);
     eprintln!("seed {}: {given} datagrams of phones, {copies} of them copies", shared.splitter.seed());
+    Ok(())
+}
+
+/// Its share of the transactions falls to the other as soon as it is silent, and phones that register again are reached by the other.
+#[test]
+fn an_edge_that_dies_takes_nothing_with_it_but_what_it_was_doing() -> Result<()> {
+    let seed = seed();
+    let mut shared = Shared::start(seed)?;
+    let service = shared.splitter.public;
+    let (mut alice, bob) = (phone("alice0", service)?, phone("bob0", service)?);
+    alice.register(600)?;
+    let bob = story(&mut alice, bob, 3)?;
+    shared.edges[1].service.process.kill()?;
+    shared.splitter.retire(1);
+    alice.register(600)?;
+    story(&mut alice, bob, 3).with_context(|| format!("REDIAL_TEST_SEED={seed} plays it again"))?;
+    shared.edges[0].service.wait_metric("sip_edge_peers", &[("state", "listed")], 1.0)?;
+    ensure!(shared.edges[0].service.metrics()?.sum("sip_edge_peers", &[("state", "live")]) == 0.0);
     Ok(())
 }

@@ -337,3 +337,34 @@ fn edges_with_addresses_of_their_own_pass_nothing_but_what_is_for_each_others_ph
         edges.drivers[0].events();
     }
 }
+
+/// A challenge of one edge is answered at the other, which sees the phone at another address.
+#[test]
+fn a_nonce_is_good_at_every_edge_behind_the_address() {
+    let password = "secret";
+    let ha1 = sip_core::digest::Ha1::new(sip_core::digest::Algorithm::Sha256, "alice", "example.com", password);
+    let users = match &ha1 {
+        sip_core::digest::Ha1::Sha256(hash) => {
+            format!("alice:example.com:{}\n", hash.iter().map(|b| format!("{b:02x}")).collect::<String>())
+        }
+        sip_core::digest::Ha1::Md5(_) => panic!("another algorithm"),
+    };
+    let mut edges = Edges::behind_one_address();
+    for driver in &mut edges.drivers {
+        let config = EndpointConfig {
+            users: fixture::config(Some(&users)).users,
+            edge: driver.config.edge.clone(),
+            listeners: driver.config.listeners.clone(),
+            peers: driver.config.peers.clone(),
+            ..fixture::config(None)
+        };
+        *driver = Driver::worker(Arc::new(config), 0);
+    }
+    let challenged = edges.receive(0, ALICE_AT, &register("r")).remove(0).1;
+    assert_eq!(challenged.status(), 401);
+    let challenge = sip_core::digest::OfferedChallenge::parse(challenged.header("WWW-Authenticate").unwrap().as_bytes()).unwrap();
+    let answer = sip_core::digest::Answer { user: "alice", ha1: &ha1, method: "REGISTER", uri: "sip:example.com", cnonce: "c", nc: 1 };
+    let again = register("r2").replace("Contact:", &format!("Authorization: {}\r\nContact:", answer.header(&challenge)));
+    assert!(edges.receive(1, ALICE_AT, &again).is_empty());
+    assert_eq!(edges.asked()[0].0, 1);
+}
