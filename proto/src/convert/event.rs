@@ -6,21 +6,22 @@ use redial_core::link::{
     BindingChange, CallReport, CallResult, ContactChange, Event, Locate, RecallReport, RecallResult, Register, Request, RequestedPeriod,
     Route,
 };
-use redial_core::{Aor, BindingId, EdgeId, Fence, Flow, Pair};
+use redial_core::{Aor, BindingId, EdgeId, Fence, Flow, Pair, TraceContext};
 
-use super::{ConvertError, each, into_each, millis, missing, narrow, status};
+use super::{ConvertError, each, into_each, millis, missing, narrow, status, traceparent};
 use crate::v1;
 
 impl From<Request> for v1::Request {
     fn from(r: Request) -> Self {
-        Self { id: r.id, timeout_ms: millis(r.timeout), event: Some(r.event.into()) }
+        Self { id: r.id, timeout_ms: millis(r.timeout), event: Some(r.event.into()), traceparent: traceparent(r.trace) }
     }
 }
 
 impl TryFrom<v1::Request> for Request {
     type Error = ConvertError;
     fn try_from(r: v1::Request) -> Result<Self, ConvertError> {
-        Ok(Self { id: r.id, timeout: Duration::from_millis(r.timeout_ms), event: missing(r.event, "request.event")?.try_into()? })
+        let event = missing(r.event, "request.event")?.try_into()?;
+        Ok(Self { id: r.id, timeout: Duration::from_millis(r.timeout_ms), event, trace: TraceContext::parse(&r.traceparent) })
     }
 }
 

@@ -13,6 +13,8 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+use redial_core::TraceContext;
+
 pub use frame::{batch, downlink, hello, requests};
 pub use stored::{decode_binding, decode_watch, encode_binding, encode_keyed_binding, encode_watch};
 
@@ -46,6 +48,11 @@ fn narrow<T: TryFrom<u32>>(value: u32, field: &'static str) -> Result<T, Convert
 /// Whole milliseconds; anything finer is lost.
 fn millis(d: std::time::Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Empty where nothing is traced, which is nearly always: costs no allocation.
+fn traceparent(trace: Option<TraceContext>) -> String {
+    trace.map_or_else(String::new, |trace| trace.to_string())
 }
 
 fn each<A, B: TryFrom<A, Error = ConvertError>>(items: Vec<A>) -> Result<Vec<B>, ConvertError> {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use redial_core::Fence;
 use redial_core::link::{Credentials, Order, RecallOrder};
+use redial_core::{Fence, TraceContext};
 
-use super::{ConvertError, each, into_each, millis, missing, narrow};
+use super::{ConvertError, each, into_each, millis, missing, narrow, traceparent};
 use crate::v1;
 
 impl From<Order> for v1::Order {
@@ -35,6 +35,7 @@ impl From<RecallOrder> for v1::RecallOrder {
             targets: into_each(r.targets),
             timeout_ms: millis(r.timeout),
             credentials: r.credentials.map(|c| v1::Credentials { username: c.username, password: c.password }),
+            traceparent: traceparent(r.trace),
         }
     }
 }
@@ -49,6 +50,7 @@ impl TryFrom<v1::RecallOrder> for RecallOrder {
             targets: each(r.targets)?,
             timeout: Duration::from_millis(r.timeout_ms),
             credentials: r.credentials.map(|c| Credentials { username: c.username, password: c.password }),
+            trace: TraceContext::parse(&r.traceparent),
         })
     }
 }

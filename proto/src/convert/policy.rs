@@ -68,6 +68,7 @@ impl From<&Policy> for v1::Policy {
             max_per_caller: p.max_per_caller,
             max_per_callee: p.max_per_callee,
             credentials: p.credentials.clone(),
+            trace_ratio: p.trace_ratio,
         }
     }
 }
@@ -108,6 +109,7 @@ impl TryFrom<v1::Policy> for Policy {
             max_per_caller: p.max_per_caller,
             max_per_callee: p.max_per_callee,
             credentials: p.credentials,
+            trace_ratio: p.trace_ratio,
         })
     }
 }

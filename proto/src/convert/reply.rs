@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use redial_core::link::{Failure, NotWatched, Offline, Registered, Reply, Routed, Target, WatchRef};
-use redial_core::{EdgeId, Fence, Flow};
+use redial_core::{EdgeId, Fence, Flow, TraceContext};
 
-use super::{ConvertError, each, into_each, millis, missing, narrow};
+use super::{ConvertError, each, into_each, millis, missing, narrow, traceparent};
 use crate::v1;
 
 impl From<(u64, Reply)> for v1::Reply {
@@ -58,7 +58,9 @@ impl From<Routed> for v1::Routed {
         use v1::routed::{Granted, Online, Result};
         let result = match r {
             Routed::Online { targets, report } => Result::Online(Online { targets: into_each(targets), report: into_each(report) }),
-            Routed::Offline(Offline::Granted { period }) => Result::Granted(Granted { period_ms: millis(period) }),
+            Routed::Offline(Offline::Granted { period, trace }) => {
+                Result::Granted(Granted { period_ms: millis(period), traceparent: traceparent(trace) })
+            }
             Routed::Offline(Offline::NotWatched(why)) => Result::NotWatched(v1::NotWatched::from(why).into()),
         };
         Self { result: Some(result) }
@@ -71,7 +73,10 @@ impl TryFrom<v1::Routed> for Routed {
         use v1::routed::Result as Wire;
         Ok(match missing(r.result, "routed.result")? {
             Wire::Online(x) => Self::Online { targets: each(x.targets)?, report: each(x.report)? },
-            Wire::Granted(x) => Self::Offline(Offline::Granted { period: Duration::from_millis(x.period_ms) }),
+            Wire::Granted(x) => {
+                let trace = TraceContext::parse(&x.traceparent);
+                Self::Offline(Offline::Granted { period: Duration::from_millis(x.period_ms), trace })
+            }
             Wire::NotWatched(x) => Self::Offline(Offline::NotWatched(v1::NotWatched::try_from(x).unwrap_or_default().try_into()?)),
         })
     }
@@ -125,14 +130,15 @@ impl TryFrom<v1::Target> for Target {
 
 impl From<WatchRef> for v1::WatchRef {
     fn from(w: WatchRef) -> Self {
-        Self { pair: Some(w.pair.into()), fence: w.fence.0 }
+        Self { pair: Some(w.pair.into()), fence: w.fence.0, traceparent: traceparent(w.trace) }
     }
 }
 
 impl TryFrom<v1::WatchRef> for WatchRef {
     type Error = ConvertError;
     fn try_from(w: v1::WatchRef) -> Result<Self, ConvertError> {
-        Ok(Self { pair: missing(w.pair, "watch_ref.pair")?.into(), fence: Fence(w.fence) })
+        let trace = TraceContext::parse(&w.traceparent);
+        Ok(Self { pair: missing(w.pair, "watch_ref.pair")?.into(), fence: Fence(w.fence), trace })
     }
 }
 

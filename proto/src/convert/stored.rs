@@ -3,9 +3,9 @@
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use redial_core::watch::State;
-use redial_core::{Binding, BindingId, EdgeId, Fence, Flow, Pair, UnixMillis, Watch};
+use redial_core::{Binding, BindingId, EdgeId, Fence, Flow, Pair, TraceContext, UnixMillis, Watch, WatchTrace};
 
-use super::{ConvertError, narrow};
+use super::{ConvertError, narrow, traceparent};
 use crate::v1;
 
 impl From<Binding> for v1::BindingRecord {
@@ -58,6 +58,8 @@ impl From<&Watch> for v1::WatchRecord {
             parked: w.parked,
             caller_flow: w.caller_flow.as_str().into(),
             caller_seen: w.caller_seen,
+            traceparent: traceparent(w.trace.map(|trace| trace.armed)),
+            recall_span: w.trace.and_then(|trace| trace.recall).map_or(0, |recall| recall.span_id()),
             state: match w.state {
                 State::Armed => None,
                 State::Claimed { rung, lease_until } => Some(Wire::Claimed(turn(rung, lease_until))),
@@ -81,6 +83,10 @@ impl v1::WatchRecord {
             Some(Wire::Recalling(t)) => State::Recalling { rung: narrow(t.rung, "watch.rung")?, until: UnixMillis(t.until) },
             Some(Wire::Calling(t)) => State::Calling { rung: narrow(t.rung, "watch.rung")?, until: UnixMillis(t.until) },
         };
+        let trace = TraceContext::parse(&self.traceparent).map(|armed| {
+            let recall = TraceContext::new(armed.trace_id(), self.recall_span);
+            WatchTrace { armed, recall }
+        });
         Ok(Watch {
             pair,
             fence: Fence(self.fence),
@@ -92,6 +98,7 @@ impl v1::WatchRecord {
             parked: self.parked,
             caller_flow: Flow::new(self.caller_flow),
             caller_seen: self.caller_seen,
+            trace,
         })
     }
 }

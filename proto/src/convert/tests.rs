@@ -10,7 +10,7 @@ use prost::Message;
 use redial_core::link::*;
 use redial_core::policy::{EndOn, Fanout, PeriodSource, Policy, PolicySet, Rule};
 use redial_core::watch::{State, Watch};
-use redial_core::{Aor, Binding, BindingId, EdgeId, Fence, Flow, Pair, UnixMillis};
+use redial_core::{Aor, Binding, BindingId, EdgeId, Fence, Flow, Pair, UnixMillis, WatchTrace};
 
 use super::*;
 use crate::v1;
@@ -65,8 +65,8 @@ fn state() -> impl Strategy<Value = State> {
 
 fn watch() -> impl Strategy<Value = Watch> {
     let times = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    (pair(), state(), times, any::<u32>(), any::<bool>(), (text(), any::<u64>())).prop_map(
-        |(pair, state, (fence, armed_at, deadline, not_before), attempts, parked, (flow, caller_seen))| Watch {
+    (pair(), state(), times, any::<u32>(), any::<bool>(), (text(), any::<u64>(), watch_trace())).prop_map(
+        |(pair, state, (fence, armed_at, deadline, not_before), attempts, parked, (flow, caller_seen, trace))| Watch {
             pair,
             fence: Fence(fence),
             state,
@@ -77,8 +77,20 @@ fn watch() -> impl Strategy<Value = Watch> {
             parked,
             caller_flow: Flow::new(flow),
             caller_seen,
+            trace,
         },
     )
+}
+
+fn trace() -> impl Strategy<Value = Option<TraceContext>> {
+    option::of((1u128.., 1u64..)).prop_map(|ids| ids.and_then(|(trace, span)| TraceContext::new(trace, span)))
+}
+
+fn watch_trace() -> impl Strategy<Value = Option<WatchTrace>> {
+    let with = |(armed, recalled): (Option<TraceContext>, bool)| {
+        armed.map(|armed| WatchTrace { armed, recall: recalled.then(|| armed.child("recall", 1)) })
+    };
+    (trace(), any::<bool>()).prop_map(with)
 }
 
 fn register() -> impl Strategy<Value = Register> {
@@ -123,7 +135,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    (any::<u64>(), millis(), event()).prop_map(|(id, timeout, event)| Request { id, timeout, event })
+    (any::<u64>(), millis(), event(), trace()).prop_map(|(id, timeout, event, trace)| Request { id, timeout, event, trace })
 }
 
 fn target() -> impl Strategy<Value = Target> {
@@ -137,10 +149,10 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
-    let refs = (pair(), any::<u64>()).prop_map(|(pair, fence)| WatchRef { pair, fence: Fence(fence) });
+    let refs = (pair(), any::<u64>(), trace()).prop_map(|(pair, fence, trace)| WatchRef { pair, fence: Fence(fence), trace });
     let routed = prop_oneof![
         (vec(target(), 0..3), vec(refs, 0..3)).prop_map(|(targets, report)| Routed::Online { targets, report }),
-        millis().prop_map(|period| Routed::Offline(Offline::Granted { period })),
+        (millis(), trace()).prop_map(|(period, trace)| Routed::Offline(Offline::Granted { period, trace })),
         prop::sample::select(&NotWatched::ALL[..]).prop_map(|why| Routed::Offline(Offline::NotWatched(why))),
     ];
     let failure = prop::sample::select(&[Failure::StoreUnavailable, Failure::Overloaded, Failure::Timeout][..]);
@@ -156,9 +168,9 @@ fn reply() -> impl Strategy<Value = Reply> {
 
 fn order() -> impl Strategy<Value = Order> {
     let credentials = (text(), text()).prop_map(|(username, password)| Credentials { username, password });
-    (pair(), any::<u64>(), any::<u8>(), vec(target(), 0..3), millis(), option::of(credentials)).prop_map(
-        |(pair, fence, rung, targets, timeout, credentials)| {
-            Order::Recall(RecallOrder { pair, fence: Fence(fence), rung, targets, timeout, credentials })
+    (pair(), any::<u64>(), any::<u8>(), vec(target(), 0..3), millis(), option::of(credentials), trace()).prop_map(
+        |(pair, fence, rung, targets, timeout, credentials, trace)| {
+            Order::Recall(RecallOrder { pair, fence: Fence(fence), rung, targets, timeout, credentials, trace })
         },
     )
 }
@@ -193,6 +205,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             max_per_caller: b,
             max_per_callee: c,
             credentials,
+            trace_ratio: f64::from(a) / f64::from(u32::MAX),
         },
     )
 }
@@ -267,8 +280,13 @@ proptest! {
 
 #[test]
 fn an_item_that_is_not_understood_leaves_its_neighbours_alone() {
-    let known = v1::Request { id: 2, timeout_ms: 5, event: Some(v1::request::Event::Locate(v1::Locate { aor: "a@x".into() })) };
-    let of_a_newer_version = v1::Request { id: 1, timeout_ms: 5, event: None };
+    let known = v1::Request {
+        id: 2,
+        timeout_ms: 5,
+        event: Some(v1::request::Event::Locate(v1::Locate { aor: "a@x".into() })),
+        ..v1::Request::default()
+    };
+    let of_a_newer_version = v1::Request { id: 1, timeout_ms: 5, event: None, traceparent: "no traceparent".into() };
     let mut errors = Vec::new();
     let read = requests(v1::Batch { requests: vec![of_a_newer_version, known] }, |error| errors.push(error));
     assert_eq!(read.iter().map(|r| r.id).collect::<Vec<_>>(), [2]);

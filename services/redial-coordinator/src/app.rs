@@ -130,7 +130,7 @@ impl Config {
             }
             PolicySource::BuiltIn => (Followed::Nothing, watch::channel(Arc::new(settled(PolicySet::default(), self.settle))).1),
         };
-        let mut setup = self.setup;
+        let mut setup = Setup { spans: metrics.spans(), ..self.setup };
         let secrets = match &self.credentials {
             Some(path) => {
                 let (file, credentials) = CredentialFile::open(path)?;

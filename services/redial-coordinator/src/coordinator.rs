@@ -15,6 +15,7 @@ use redial_core::store::StoreError;
 use redial_core::{EdgeId, Pair, PolicySet, UnixMillis, WatchStore};
 use redial_runtime::clock;
 use redial_runtime::discovery::Found;
+use redial_runtime::telemetry::Spans;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,6 +52,8 @@ pub struct Setup {
     pub credentials: watch::Receiver<Arc<CredentialSet>>,
     /// All replicas, this one included under its name: they share the sweep. None: this one does all of it.
     pub peers: Option<Found>,
+    /// Where the spans of traced watches go; nothing is traced when they go nowhere. Default nowhere.
+    pub spans: Spans,
 }
 
 impl Default for Setup {
@@ -61,6 +64,7 @@ impl Default for Setup {
             sweep_interval: Duration::from_secs(5),
             peers: None,
             credentials: watch::channel(Arc::default()).1,
+            spans: Spans::default(),
         }
     }
 }
@@ -141,7 +145,7 @@ impl<S: WatchStore> Coordinator<S> {
         let metrics = Arc::new(Metrics::new(meter));
         let timers = Arc::new(Timers::new(TIMERS));
         let engine = Engine::new(store, hub.clone(), policies.clone(), timers.clone(), metrics.clone());
-        let engine = Arc::new(engine.with_credentials(setup.credentials.clone()));
+        let engine = Arc::new(engine.with_credentials(setup.credentials.clone()).with_spans(setup.spans.clone()));
         let (expired, notifications, unheard) = match hints {
             Some(hints) => (Some(hints.expired), hints.on, hints.dropped),
             None => (None, watch::channel(false).1, Arc::default()),

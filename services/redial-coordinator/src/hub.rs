@@ -127,7 +127,15 @@ mod tests {
 
     fn order() -> Order {
         let pair = Pair { callee: Aor::new("b@x"), caller: Aor::new("a@x") };
-        Order::Recall(RecallOrder { pair, fence: Fence(1), rung: 1, targets: vec![], timeout: Duration::ZERO, credentials: None })
+        Order::Recall(RecallOrder {
+            pair,
+            fence: Fence(1),
+            rung: 1,
+            targets: vec![],
+            timeout: Duration::ZERO,
+            credentials: None,
+            trace: None,
+        })
     }
 
     #[test]

@@ -172,7 +172,8 @@ mod tests {
         let pair = Pair { callee: aor.clone(), caller: Aor::new("alice@example.com") };
         let timeout = Duration::from_secs(1);
         let report = Event::CallReport(CallReport { pair, fence: Fence(1), result: CallResult::Established });
-        let requests = [Event::Locate(Locate { aor }), report].into_iter().zip(1..).map(|(event, id)| Request { id, timeout, event });
+        let requests =
+            [Event::Locate(Locate { aor }), report].into_iter().zip(1..).map(|(event, id)| Request { id, timeout, event, trace: None });
         let at = clock::instant().checked_sub(timeout * 2).expect("the machine has been up for two seconds");
         let (sender, batches) = mpsc::channel(1);
         sender.try_send(Arrived { at, requests: requests.collect() }).expect("there is room");

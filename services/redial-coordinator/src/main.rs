@@ -6,12 +6,13 @@ use std::sync::Arc;
 use clap::Command;
 use redial_coordinator::app::{BuildError, Config};
 use redial_coordinator::settings::Settings;
-use redial_coordinator::store::{MemoryStore, RedisStore, expiry};
+use redial_coordinator::store::{MemoryStore, RedisStore, Timed, expiry};
 use redial_coordinator::{HINTS, Hints, credentials, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
 use redial_runtime::discovery::{Kubernetes, Which};
 use redial_runtime::settings::{self, Problem, Stop};
+use redial_runtime::telemetry::{Metrics, Service};
 use redial_runtime::{shutdown, telemetry};
 use tokio_util::sync::CancellationToken;
 
@@ -27,39 +28,40 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    telemetry::init_logs(&settings.logs);
+    let replica = settings.replica();
+    let service = Service { name: "redial-coordinator", version: env!("CARGO_PKG_VERSION"), instance: &replica };
+    let metrics = match telemetry::start(&settings.telemetry, service) {
+        Ok(metrics) => metrics,
+        Err(problem) => return Stop::Problems(vec![problem]).report(),
+    };
     // One thread: Redis, which has one too, is busy before this one is, and every hand-over between threads costs more than the work on a
     // request. More replicas use more cores.
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(with_store(settings)),
+        Ok(runtime) => runtime.block_on(with_store(settings, metrics)),
         Err(error) => failed(EXIT_SOFTWARE, "no runtime", &error),
     }
 }
 
-async fn with_store(settings: Settings) -> ExitCode {
+async fn with_store(settings: Settings, metrics: Metrics) -> ExitCode {
     let Some(url) = settings.redis.clone() else {
         tracing::warn!("no --redis: bindings and watches are in this process alone, nothing is shared or durable");
-        return serve(settings, Arc::new(MemoryStore::new()), None).await;
+        return serve(settings, Arc::new(MemoryStore::new()), None, metrics).await;
     };
     match RedisStore::open(&url) {
         Ok(store) => {
             let hints = expiry::hints(&store, HINTS, CancellationToken::new()).hints;
-            serve(settings, Arc::new(store), Some(hints)).await
+            serve(settings, Arc::new(Timed::new(store, &metrics.meter("redial_store"))), Some(hints), metrics).await
         }
         Err(error) => Stop::Problems(vec![Problem::new("redis", error.to_string())]).report(),
     }
 }
 
-async fn serve<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<Hints>) -> ExitCode {
+async fn serve<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<Hints>, metrics: Metrics) -> ExitCode {
     let policy = match settings.policy_source().await {
         Ok(policy) => policy,
         Err(problem) => return Stop::Problems(vec![problem]).report(),
     };
     let readiness = Readiness::default();
-    let metrics = match telemetry::Metrics::new() {
-        Ok(metrics) => metrics,
-        Err(error) => return failed(EXIT_SOFTWARE, "no metrics", &error),
-    };
     let peers = match &settings.peer_service {
         None => None,
         Some(service) => match Kubernetes::infer().await {

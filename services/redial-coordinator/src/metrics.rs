@@ -8,12 +8,19 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 use redial_core::EndReason;
 use redial_core::link::NotWatched;
+use redial_core::signals::Balance;
 
 /// Rungs of the recall ladder that are told apart; higher ones count as the last.
 const RUNGS: usize = 4;
 
 /// Upper bounds in seconds of the batch latency histogram: from an in-memory batch to a store that is about to time out.
 const LATENCY_BOUNDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+
+/// Upper bounds in seconds of how long a pair waited for each other: from somebody who comes back at once to the longest period.
+const WAITED_BOUNDS: [f64; 11] = [5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 43_200.0, 86_400.0];
+
+/// Upper bounds in seconds from REGISTER to recall: around `settle`, up to what is found by a sweep or waits for edges.
+const DELAY_BOUNDS: [f64; 9] = [0.1, 0.5, 1.0, 1.5, 2.0, 5.0, 10.0, 30.0, 120.0];
 
 /// What became of a recall, one step at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +126,8 @@ impl Unsure {
 pub struct Metrics {
     counts: Arc<Counts>,
     batch_seconds: Histogram<f64>,
+    reconnect_seconds: Histogram<f64>,
+    recall_delay_seconds: Histogram<f64>,
 }
 
 #[derive(Debug, Default)]
@@ -134,6 +143,8 @@ struct Counts {
     stale_reports: AtomicU64,
     store_errors: AtomicU64,
     sweeps: AtomicU64,
+    signals_saved: AtomicU64,
+    signals_spent: AtomicU64,
 }
 
 impl Metrics {
@@ -190,7 +201,18 @@ impl Metrics {
             .with_description("From a batch of requests to its replies")
             .with_boundaries(LATENCY_BOUNDS.to_vec())
             .build();
-        Self { counts, batch_seconds }
+        let saved = "SIP messages that presence with an hourly refresh would have spent on the ended watches, minus what they cost";
+        observe(meter, "redial.signals.saved", saved, &counts, |c, see| see(&c.signals_saved, &[]));
+        let spent = "SIP messages that the recalls of the ended watches cost at most";
+        observe(meter, "redial.signals.spent", spent, &counts, |c, see| see(&c.signals_spent, &[]));
+        let seconds = |name, description, bounds: &[f64]| {
+            meter.f64_histogram(name).with_unit("s").with_description(description).with_boundaries(bounds.to_vec()).build()
+        };
+        let reconnect_seconds =
+            seconds("redial.reconnect.duration", "From the call that was missed to the call that was answered", &WAITED_BOUNDS);
+        let recall_delay_seconds =
+            seconds("redial.recall.delay", "From the callee's REGISTER to the order of the first recall", &DELAY_BOUNDS);
+        Self { counts, batch_seconds, reconnect_seconds, recall_delay_seconds }
     }
 
     pub(crate) fn armed(&self) {
@@ -240,6 +262,19 @@ impl Metrics {
 
     pub(crate) fn batch(&self, took: Duration) {
         self.batch_seconds.record(took.as_secs_f64(), &[]);
+    }
+
+    pub(crate) fn reconnected(&self, waited: Duration) {
+        self.reconnect_seconds.record(waited.as_secs_f64(), &[]);
+    }
+
+    pub(crate) fn recall_delay(&self, took: Duration) {
+        self.recall_delay_seconds.record(took.as_secs_f64(), &[]);
+    }
+
+    pub(crate) fn signals(&self, balance: Balance) {
+        self.counts.signals_saved.fetch_add(balance.saved(), Relaxed);
+        self.counts.signals_spent.fetch_add(balance.spent, Relaxed);
     }
 
     /// Watches stored since the start.

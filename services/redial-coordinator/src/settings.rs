@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use redial_runtime::discovery::{Found, Kubernetes, ServiceRef};
 use redial_runtime::settings::{Problem, duration};
-use redial_runtime::telemetry::LogSettings;
+use redial_runtime::telemetry::TelemetrySettings;
 
 use crate::app::{Config, PolicySource};
 use crate::coordinator::Setup;
@@ -49,16 +49,21 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub drain_delay: Duration,
     #[command(flatten)]
-    pub logs: LogSettings,
+    pub telemetry: TelemetrySettings,
 }
 
 impl Settings {
+    /// What the operator knows this replica by.
+    #[must_use]
+    pub fn replica(&self) -> String {
+        self.replica_name.clone().unwrap_or_else(|| self.listen.to_string())
+    }
+
     /// Everything but the store and the policies that are Kubernetes objects. `peers` are the members of the peer service.
     #[must_use]
     pub fn config(&self, peers: Option<Found>) -> Config {
-        let replica = self.replica_name.clone().unwrap_or_else(|| self.listen.to_string());
         let store_kind = if self.redis.is_some() { "redis" } else { "memory" };
-        let setup = Setup { replica, store_kind, sweep_interval: self.sweep_interval, peers, ..Setup::default() };
+        let setup = Setup { replica: self.replica(), store_kind, sweep_interval: self.sweep_interval, peers, ..Setup::default() };
         Config {
             listen: self.listen,
             policy: self.policy.clone().into(),

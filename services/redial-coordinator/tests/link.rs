@@ -74,7 +74,7 @@ impl Edge {
 
     async fn ask(&mut self, event: Event) -> Reply {
         self.ids += 1;
-        let request = Request { id: self.ids, timeout: PATIENCE, event };
+        let request = Request { id: self.ids, timeout: PATIENCE, event, trace: None };
         self.frames.send(convert::batch(vec![request])).await.unwrap();
         let mut downlink = self.next().await.unwrap();
         assert_eq!(downlink.replies.len(), 1, "{downlink:?}");

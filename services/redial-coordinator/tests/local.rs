@@ -47,7 +47,7 @@ fn register(id: u64, user: &str, cseq: u32) -> Request {
     };
     let change = BindingChange::Each(vec![ContactChange::Put(binding)]);
     let register = Register { aor: Aor::new(format!("{user}@example.com")), call_id: user.into(), cseq, change };
-    Request { id, timeout: PATIENCE, event: Event::Register(register) }
+    Request { id, timeout: PATIENCE, event: Event::Register(register), trace: None }
 }
 
 #[tokio::test]

@@ -12,8 +12,10 @@ pub mod machine;
 pub mod period;
 pub mod policy;
 pub mod rendezvous;
+pub mod signals;
 pub mod store;
 pub mod time;
+pub mod trace;
 pub mod watch;
 
 pub use binding::{Binding, BindingId};
@@ -22,4 +24,5 @@ pub use ids::{Aor, EdgeId, Fence, Flow, Pair, Shard};
 pub use policy::{Policy, PolicySet};
 pub use store::WatchStore;
 pub use time::UnixMillis;
+pub use trace::{TraceContext, WatchTrace};
 pub use watch::{EndReason, Watch};

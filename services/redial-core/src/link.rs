@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Aor, Binding, BindingId, EdgeId, Fence, Flow, Pair, PolicySet};
+use crate::{Aor, Binding, BindingId, EdgeId, Fence, Flow, Pair, PolicySet, TraceContext};
 
 /// One event from an edge. `id` is unique per edge process and stream; the reply names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub struct Request {
     /// The edge forgets the request after this long; a coordinator drops what is already older.
     pub timeout: Duration,
     pub event: Event,
+    /// The span that the event is part of, if it is traced.
+    pub trace: Option<TraceContext>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -173,7 +175,11 @@ pub enum Routed {
 /// Answer 480; a grant says that the caller is being remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offline {
-    Granted { period: Duration },
+    /// `trace`: the span that the INVITE is to be exported as.
+    Granted {
+        period: Duration,
+        trace: Option<TraceContext>,
+    },
     NotWatched(NotWatched),
 }
 
@@ -223,6 +229,8 @@ impl NotWatched {
 pub struct WatchRef {
     pub pair: Pair,
     pub fence: Fence,
+    /// What the call is part of, if the watch is traced.
+    pub trace: Option<TraceContext>,
 }
 
 /// One place to send a request to.
@@ -273,6 +281,8 @@ pub struct RecallOrder {
     pub timeout: Duration,
     /// Who we are for a phone that asks (401, 407).
     pub credentials: Option<Credentials>,
+    /// The recall, if the watch is traced.
+    pub trace: Option<TraceContext>,
 }
 
 /// A name and its password. Does not print itself.

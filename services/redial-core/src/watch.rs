@@ -1,6 +1,6 @@
 //! The stored pair and where it stands.
 
-use crate::{Fence, Flow, Pair, UnixMillis};
+use crate::{Fence, Flow, Pair, UnixMillis, WatchTrace};
 
 /// A watch: `pair.caller` wants `pair.callee`, until `deadline`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Watch {
     /// [`crate::binding::fingerprint`] of the caller's bindings when its last recall was ordered; 0 when none was. A parked watch whose
     /// caller has others by now has overlooked a REGISTER.
     pub caller_seen: u64,
+    /// Only a watch that is traced has one; [`TraceContext::sample`](crate::TraceContext::sample) decides when it is armed.
+    pub trace: Option<WatchTrace>,
 }
 
 /// Where a watch stands. An ended watch has no record.

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Command;
 use redial_coordinator::app::{App, BuildError};
-use redial_coordinator::store::{MemoryStore, RedisStore, expiry};
+use redial_coordinator::store::{MemoryStore, RedisStore, Timed, expiry};
 use redial_coordinator::{HINTS, Hints, credentials, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
 use redial_runtime::settings::{self as reader, Stop};
 use redial_runtime::shutdown;
-use redial_runtime::telemetry::{self, Metrics};
+use redial_runtime::telemetry::{self, Metrics, Service};
 use sip_edge::app::Edge;
 use sip_edge::link::{Coordinator, LocalLink};
 use tokio_util::sync::CancellationToken;
@@ -35,13 +35,18 @@ pub async fn main(args: Vec<OsString>) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    telemetry::init_logs(&settings.logs);
+    let instance = settings.sip.edge_id.clone().unwrap_or_default();
+    let service = Service { name: "redial", version: env!("CARGO_PKG_VERSION"), instance: &instance };
+    let metrics = match telemetry::start(&settings.telemetry, service) {
+        Ok(metrics) => metrics,
+        Err(problem) => return Stop::Problems(vec![problem]).report(),
+    };
     let outcome = match settings.redis.clone() {
-        None => run(settings, Arc::new(MemoryStore::new()), None).await,
+        None => run(settings, Arc::new(MemoryStore::new()), None, metrics).await,
         Some(url) => match RedisStore::open(&url) {
             Ok(store) => {
                 let hints = expiry::hints(&store, HINTS, CancellationToken::new()).hints;
-                run(settings, Arc::new(store), Some(hints)).await
+                run(settings, Arc::new(Timed::new(store, &metrics.meter("redial_store"))), Some(hints), metrics).await
             }
             Err(error) => return Stop::Problems(vec![reader::Problem::new("redis", error.to_string())]).report(),
         },
@@ -68,9 +73,9 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-async fn run<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<Hints>) -> Result<(), Failure> {
+async fn run<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<Hints>, metrics: Metrics) -> Result<(), Failure> {
     let signals = shutdown::on_signals().context("no signal handlers")?;
-    let (metrics, readiness) = (Metrics::new().context("no metrics")?, Readiness::default());
+    let readiness = Readiness::default();
     let admin = settings.admin;
     let parts = Parts::build(settings, store, hints, &metrics, &readiness)?;
     let admin = Admin::bind(admin, readiness, metrics.clone()).with_context(|| format!("admin address {admin}"))?;

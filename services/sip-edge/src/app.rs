@@ -201,6 +201,7 @@ impl Config {
             others: others.clone(),
             peers: endpoint.peers.clone().zip(peer_sockets.next()).map(|(peers, socket)| PeerParts { peers, socket, listeners }),
             counters: Arc::clone(&counters),
+            spans: telemetry.spans(),
             receive_linger: self.receive_linger,
             idle: Arc::clone(&idle),
             drain: drain.clone(),

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Command;
 use redial_runtime::admin::{Admin, Readiness};
 use redial_runtime::settings::{self, Stop};
+use redial_runtime::telemetry::{Metrics, Service};
 use redial_runtime::{shutdown, telemetry};
+use sip_edge::Config;
 use sip_edge::cluster::Cluster;
 use sip_edge::settings::EdgeSettings;
 
@@ -25,35 +27,34 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    telemetry::init_logs(&settings.logs);
+    let config = match settings.clone().config() {
+        Ok(config) => config,
+        Err(problems) => return Stop::Problems(problems).report(),
+    };
+    let service = Service { name: "sip-edge", version: env!("CARGO_PKG_VERSION"), instance: config.edge.as_str() };
+    let metrics = match telemetry::start(&settings.telemetry, service) {
+        Ok(metrics) => metrics,
+        Err(problem) => return Stop::Problems(vec![problem]).report(),
+    };
     // Workers have threads of their own; this one carries the link, admin and signals.
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(serve(settings)),
+        Ok(runtime) => runtime.block_on(serve(settings, config, metrics)),
         Err(error) => failed(EXIT_SOFTWARE, "no runtime", &error),
     }
 }
 
-async fn serve(settings: EdgeSettings) -> ExitCode {
-    let (admin, peer_service) = (settings.admin, settings.peer_service.clone());
+async fn serve(settings: EdgeSettings, mut config: Config, metrics: Metrics) -> ExitCode {
     let cluster = match Cluster::of(&settings).await {
         Ok(cluster) => cluster,
         Err(problem) => return Stop::Problems(vec![problem]).report(),
     };
-    let mut config = match settings.config() {
-        Ok(config) => config,
-        Err(problems) => return Stop::Problems(problems).report(),
-    };
     let readiness = Readiness::default();
-    let metrics = match telemetry::Metrics::new() {
-        Ok(metrics) => metrics,
-        Err(error) => return failed(EXIT_SOFTWARE, "no metrics", &error),
-    };
-    if let (Some(peers), Some(service)) = (&mut config.peers, &peer_service)
+    if let (Some(peers), Some(service)) = (&mut config.peers, &settings.peer_service)
         && let Err(problem) = peers.follow(service, &metrics).await
     {
         return Stop::Problems(vec![problem]).report();
     }
-    let admin = match Admin::bind(admin, readiness.clone(), metrics.clone()) {
+    let admin = match Admin::bind(settings.admin, readiness.clone(), metrics.clone()) {
         Ok(admin) => admin,
         Err(error) => return failed(EXIT_UNAVAILABLE, "admin address not bound", &error),
     };

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use redial_core::link::{Failure, Order, Reply};
 use redial_runtime::clock;
+use redial_runtime::telemetry::Spans;
 use sip_core::routing::EdgeTag;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -78,6 +79,7 @@ pub(crate) struct WorkerParts {
     pub others: Vec<Sender<Handover>>,
     pub peers: Option<PeerParts>,
     pub counters: Arc<Counters>,
+    pub spans: Spans,
     pub receive_linger: Duration,
     pub idle: Arc<IdleWorkers>,
     pub drain: CancellationToken,
@@ -103,6 +105,7 @@ struct Worker {
     others: Vec<Sender<Handover>>,
     peers: Option<PeerPort>,
     counters: Arc<Counters>,
+    spans: Spans,
     /// Requests to coordinators without reply; a drain waits for them, so that what a recall came to is known.
     asked: usize,
     idle: Arc<IdleWorkers>,
@@ -150,6 +153,7 @@ impl Worker {
             others: parts.others,
             peers: parts.peers.map(PeerPort::new).transpose()?,
             counters: parts.counters,
+            spans: parts.spans,
             asked: 0,
             idle: parts.idle,
             reported_idle: false,
@@ -270,6 +274,7 @@ impl Worker {
                 self.counters.handovers_dropped.add(1);
             }
         }
+        self.out.spans.drain(..).for_each(|span| self.spans.export(span));
         let waiting = std::mem::take(&mut self.out.requests);
         self.out.clear();
         self.out.requests = waiting;

@@ -54,7 +54,7 @@ fn urls(fakes: &[&Fake]) -> Vec<Coordinator> {
 }
 
 fn locate(id: u64, user: u64, timeout: Duration) -> Request {
-    Request { id, timeout, event: Event::Locate(Locate { aor: aor(user) }) }
+    Request { id, timeout, event: Event::Locate(Locate { aor: aor(user) }), trace: None }
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {

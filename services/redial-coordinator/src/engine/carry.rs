@@ -6,9 +6,10 @@ use redial_core::store::{Step, StepOutcome, StoreError, Turn};
 use redial_core::watch::State;
 use redial_core::{Binding, EdgeGateway, EdgeId, EndReason, Fence, Pair, Policy, UnixMillis, Watch, WatchStore};
 
-use super::Engine;
+use super::{Engine, story};
 use crate::metrics::{RecallStep, Unsure};
 use crate::timers::Wake;
+use redial_runtime::clock::Now;
 
 /// Local reminders are kept only for what happens within this many milliseconds; the sweep finds the rest.
 const HORIZON: u64 = 300_000;
@@ -76,11 +77,15 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
                 self.recheck(now, recheck, &watch.pair).await?;
                 Ok(Outcome::Unchanged(watch.clone()))
             }
-            Decision::Step { step, order, recheck } => {
+            Decision::Step { mut step, order, recheck } => {
+                let began = self.began();
+                if order.is_some() {
+                    story::recalled(&mut step.next);
+                }
                 let outcome = self.step(now, watch, step).await?;
                 let Outcome::Stepped(next) = &outcome else { return Ok(outcome) };
                 if let Some(rung) = order
-                    && !self.order(now, policy, next, rung, caller).await?
+                    && !self.order(now, policy, next, rung, caller, began).await?
                 {
                     return self.give_back(now, policy, next).await;
                 }
@@ -116,10 +121,13 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
 
     async fn end(&self, now: UnixMillis, watch: &Watch, reason: EndReason, turn: Turn) -> Result<Outcome, StoreError> {
         let pair = &watch.pair;
+        let began = self.began();
         if !self.end_in_store(now, pair, Some(watch.fence), turn).await? {
             return Ok(Outcome::Stale);
         }
         self.count_end(pair, reason);
+        self.balance(now, watch, reason);
+        self.tell_end(began, watch, reason);
         match turn {
             Turn::Take { until } | Turn::Keep { until } => self.after_turn(&pair.callee, until).await?,
             Turn::Release if watch.state != State::Armed => self.schedule(now, Wake::Serve(pair.callee.clone())),
@@ -152,6 +160,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         watch: &Watch,
         rung: u8,
         caller: Option<&[Binding]>,
+        began: Option<Now>,
     ) -> Result<bool, StoreError> {
         let found;
         let bindings = match caller {
@@ -164,10 +173,22 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         let sent = self.contacts(watch, bindings).is_some_and(|(edge, targets)| {
             // Nothing of a recall is sent after the deadline (P4).
             let timeout = policy.recall_timeout.min(watch.deadline.since(now));
-            let credentials = self.credentials_of(policy);
-            let order = RecallOrder { pair: watch.pair.clone(), fence: watch.fence, rung, targets, timeout, credentials };
+            let order = RecallOrder {
+                pair: watch.pair.clone(),
+                fence: watch.fence,
+                rung,
+                targets,
+                timeout,
+                credentials: self.credentials_of(policy),
+                trace: watch.trace.map(|trace| trace.current()),
+            };
             self.gateway.order(&edge, Order::Recall(order)).is_ok()
         });
+        let back = self.returns.take(now, &watch.pair.callee).filter(|_| sent);
+        if let Some(back) = back {
+            self.metrics.recall_delay(now.since(back));
+        }
+        self.tell_recall(began, watch, rung, back, sent);
         self.metrics.recall(rung, if sent { RecallStep::Ordered } else { RecallStep::Undelivered });
         tracing::info!(callee = watch.pair.callee.as_str(), caller = watch.pair.caller.as_str(), rung, sent, "recall");
         Ok(sent)

@@ -140,6 +140,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     pub(super) async fn gone(&self, now: UnixMillis, pair: &Pair) -> Result<(), StoreError> {
         if self.end_in_store(now, pair, Some(Fence::GONE), Turn::Release).await? {
             self.count_end(pair, EndReason::Expired);
+            self.balance_of_unknown(pair);
             self.schedule(now, Wake::Serve(pair.callee.clone()));
         }
         Ok(())

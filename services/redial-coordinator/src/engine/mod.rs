@@ -10,8 +10,10 @@ mod look;
 mod outage;
 mod register;
 mod report;
+mod returns;
 mod route;
 mod serve;
+mod story;
 mod wave;
 
 #[cfg(test)]
@@ -24,6 +26,7 @@ use futures_util::future::join4;
 use redial_core::link::{CallResult, Failure, Reply, Request};
 use redial_core::store::{StoreError, Turn};
 use redial_core::{Aor, EdgeGateway, EndReason, Pair, PolicySet, UnixMillis, WatchStore, machine};
+use redial_runtime::telemetry::Spans;
 use tokio::sync::watch;
 
 use crate::credentials::CredentialSet;
@@ -31,6 +34,7 @@ use crate::metrics::{Kind, Metrics};
 use crate::timers::{Timers, Wake};
 use census::Census;
 use outage::Outage;
+use returns::Returns;
 
 pub use look::Swept;
 
@@ -48,19 +52,37 @@ pub struct Engine<S, G> {
     outage: Outage,
     watches: Census,
     credentials: watch::Receiver<Arc<CredentialSet>>,
+    returns: Returns,
+    spans: Spans,
 }
 
 impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     #[must_use]
     pub fn new(store: Arc<S>, gateway: G, policies: watch::Receiver<Arc<PolicySet>>, timers: Arc<Timers>, metrics: Arc<Metrics>) -> Self {
-        let credentials = watch::channel(Arc::default()).1;
-        Self { store, gateway, policies, timers, metrics, outage: Outage::default(), watches: Census::default(), credentials }
+        Self {
+            store,
+            gateway,
+            policies,
+            timers,
+            metrics,
+            outage: Outage::default(),
+            watches: Census::default(),
+            credentials: watch::channel(Arc::default()).1,
+            returns: Returns::default(),
+            spans: Spans::default(),
+        }
     }
 
     /// What policies mean by the names of `credentials`; without this, nothing.
     #[must_use]
     pub fn with_credentials(self, credentials: watch::Receiver<Arc<CredentialSet>>) -> Self {
         Self { credentials, ..self }
+    }
+
+    /// Traces watches, as their policies say.
+    #[must_use]
+    pub fn with_spans(self, spans: Spans) -> Self {
+        Self { spans, ..self }
     }
 
     #[must_use]

@@ -65,6 +65,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         if callers.is_empty() {
             return Ok(());
         }
+        self.returns.note(now, callee);
         let at = now.after(policy.settle);
         self.store.hasten(&pairs(callee, callers), at).await?;
         self.schedule(at, Wake::Serve(callee.clone()));

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::carry::Outcome;
 use super::wave::{Lot, Report};
-use super::{AGAIN, Engine};
+use super::{AGAIN, Engine, story};
 use crate::metrics::{Kind, RecallStep};
 use crate::timers::Wake;
 
@@ -54,10 +54,11 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
 
     async fn take_in(&self, now: UnixMillis, pair: &Pair, record: Option<Watch>, report: &Report) -> Result<(), StoreError> {
         let input = match report {
-            Report::Recall(r) => Input::Recall { fence: r.fence, rung: r.rung, result: r.result },
-            Report::Call(r) => Input::Call { fence: r.fence, result: r.result },
+            Report::Recall(r, _) => Input::Recall { fence: r.fence, rung: r.rung, result: r.result },
+            Report::Call(r, _) => Input::Call { fence: r.fence, result: r.result },
         };
-        let said = |result| matches!(report, Report::Call(r) if r.result == result);
+        let said = |result| matches!(report, Report::Call(r, _) if r.result == result);
+        let record = record.map(|watch| story::continued(watch, report.trace()));
         let outcome = self.apply(now, pair, record, input).await;
         if outcome.is_err() && said(CallResult::Established) {
             // Whoever has been connected must not be recalled: the edge does not say it again.
@@ -87,7 +88,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     }
 
     fn count(&self, report: &Report) {
-        if let Report::Recall(r) = report {
+        if let Report::Recall(r, _) = report {
             let step = match r.result {
                 RecallResult::Accepted => RecallStep::Accepted,
                 RecallResult::Refused(_) => RecallStep::Refused,

@@ -91,7 +91,8 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     /// The watches between the two, with the fences that the call's reports will name. A store that takes no changes does not keep the
     /// call from going through (P6): an answer to it is understood by any fence that the watch has had.
     async fn between(&self, now: UnixMillis, route: &Route, found: &Lookup) -> Vec<WatchRef> {
-        let named = |watch: &Watch| WatchRef { pair: watch.pair.clone(), fence: watch.fence };
+        let named =
+            |watch: &Watch| WatchRef { pair: watch.pair.clone(), fence: watch.fence, trace: watch.trace.map(|trace| trace.current()) };
         let mut report = Vec::new();
         if let Some(watch) = &found.watch {
             let input = if route.period == RequestedPeriod::OptOut { Input::Cancel } else { Input::CallSeen };
@@ -134,6 +135,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         if self.watches.total() >= policies.max_watches {
             return Ok(not_watched(NotWatched::TotalLimit));
         }
+        let trace = self.traced(policy, &pair, Fence(now.0));
         let watch = Watch {
             pair,
             fence: Fence(now.0),
@@ -145,6 +147,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             parked: false,
             caller_flow: route.flow,
             caller_seen: 0,
+            trace,
         };
         Ok(Next::Arm { watch, period })
     }
@@ -154,6 +157,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         if watches.is_empty() {
             return Vec::new();
         }
+        let began = self.began();
         let result = self.store.arm(now, watches).await;
         self.note(now, &result);
         if result.is_err() {
@@ -165,7 +169,10 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             let result = self.armed(now, policies, watch, &outcome, period).await;
             self.note(now, &result);
             match result {
-                Ok(routed) => replies.push((id, self.routed(routed))),
+                Ok(routed) => {
+                    self.tell_armed(began, watch, &routed);
+                    replies.push((id, self.routed(routed)));
+                }
                 Err(_) => replies.extend(self.failed(Kind::Route, [id])),
             }
         }
@@ -184,7 +191,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         if outcome.expired_before {
             self.count_end(&watch.pair, EndReason::Expired);
         }
-        let granted;
+        let (granted, trace);
         if outcome.stored {
             let over = if outcome.caller_watches > policy.max_per_caller {
                 Some(NotWatched::CallerLimit)
@@ -214,18 +221,20 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
                 "watch armed"
             );
             granted = period;
+            trace = watch.trace.map(|trace| trace.armed);
         } else {
             // Somebody was quicker, with a deadline of its own; or the record cannot be read, and then nobody would ever be recalled (P1).
             let standing = self.load(&watch.pair).await?;
             let standing =
                 standing.ok_or_else(|| StoreError::Corrupt(format!("a watch of {} that is there and not there", watch.pair.callee)))?;
             granted = standing.deadline.since(now);
+            trace = None;
         }
         // The callee registered while the watch was being written; its REGISTER may have seen nobody waiting.
         if !outcome.callee_bindings.is_empty() {
             self.schedule(now, Wake::CalleeBack(watch.pair.callee.clone()));
         }
-        Ok(Routed::Offline(Offline::Granted { period: granted }))
+        Ok(Routed::Offline(Offline::Granted { period: granted, trace }))
     }
 }
 
@@ -246,7 +255,7 @@ pub(super) fn targets(bindings: &[Binding]) -> Vec<Target> {
 }
 
 fn granted(period: Duration) -> Routed {
-    Routed::Offline(Offline::Granted { period })
+    Routed::Offline(Offline::Granted { period, trace: None })
 }
 
 fn not_watched(why: NotWatched) -> Next {

@@ -2,7 +2,7 @@
 //! in one pipeline. Nearly every batch is one wave.
 
 use redial_core::link::{CallReport, Event, RecallReport, Register, Request, Route};
-use redial_core::{Aor, Fence, Pair};
+use redial_core::{Aor, Fence, Pair, TraceContext};
 use rustc_hash::FxHashMap;
 
 /// Requests of one kind and, in the same order, their ids.
@@ -32,22 +32,29 @@ impl<T> Lot<T> {
 /// What an edge reports about a watch.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Report {
-    Recall(RecallReport),
-    Call(CallReport),
+    Recall(RecallReport, Option<TraceContext>),
+    Call(CallReport, Option<TraceContext>),
 }
 
 impl Report {
     pub(super) fn fence(&self) -> Fence {
         match self {
-            Self::Recall(report) => report.fence,
-            Self::Call(report) => report.fence,
+            Self::Recall(report, _) => report.fence,
+            Self::Call(report, _) => report.fence,
         }
     }
 
     pub(super) fn pair(&self) -> &Pair {
         match self {
-            Self::Recall(report) => &report.pair,
-            Self::Call(report) => &report.pair,
+            Self::Recall(report, _) => &report.pair,
+            Self::Call(report, _) => &report.pair,
+        }
+    }
+
+    /// The span that the report is part of, if it is traced.
+    pub(super) fn trace(&self) -> Option<TraceContext> {
+        match self {
+            Self::Recall(_, trace) | Self::Call(_, trace) => *trace,
         }
     }
 }
@@ -84,8 +91,8 @@ pub(super) fn split(batch: Vec<Request>) -> Vec<Wave> {
             Event::Register(e) => wave.registers.push(request.id, e),
             Event::Route(e) => wave.routes.push(request.id, e),
             Event::Locate(e) => wave.locates.push(request.id, e.aor),
-            Event::RecallReport(e) => wave.reports.push(request.id, Report::Recall(e)),
-            Event::CallReport(e) => wave.reports.push(request.id, Report::Call(e)),
+            Event::RecallReport(e) => wave.reports.push(request.id, Report::Recall(e, request.trace)),
+            Event::CallReport(e) => wave.reports.push(request.id, Report::Call(e, request.trace)),
         }
     }
     waves.push(wave);
@@ -114,11 +121,11 @@ mod tests {
 
     fn register(id: u64, aor: &str) -> Request {
         let event = Event::Register(Register { aor: Aor::new(aor), call_id: "c".into(), cseq: 1, change: BindingChange::Fetch });
-        Request { id, timeout: Duration::from_secs(1), event }
+        Request { id, timeout: Duration::from_secs(1), event, trace: None }
     }
 
     fn locate(id: u64, aor: &str) -> Request {
-        Request { id, timeout: Duration::from_secs(1), event: Event::Locate(Locate { aor: Aor::new(aor) }) }
+        Request { id, timeout: Duration::from_secs(1), event: Event::Locate(Locate { aor: Aor::new(aor) }), trace: None }
     }
 
     fn ids(waves: &[Wave]) -> Vec<(Vec<u64>, Vec<u64>)> {

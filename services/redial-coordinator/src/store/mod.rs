@@ -51,6 +51,8 @@ mod keys;
 pub mod memory;
 pub mod redis;
 mod registration;
+mod timed;
 
 pub use memory::MemoryStore;
 pub use redis::RedisStore;
+pub use timed::Timed;

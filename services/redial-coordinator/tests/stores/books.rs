@@ -125,7 +125,8 @@ impl<S: WatchStore> Run<S> {
 
     /// Both replicas are asked at the same time, and somebody cancels.
     async fn turn(&mut self) {
-        let batches = [(); 2].map(|()| (0..3u64).map(|id| Request { id, timeout: Duration::from_secs(3), event: self.event() }).collect());
+        let batches = [(); 2]
+            .map(|()| (0..3u64).map(|id| Request { id, timeout: Duration::from_secs(3), event: self.event(), trace: None }).collect());
         let [one, other] = batches;
         let cancelled = self.dice.pair();
         let [(a, _), (b, _)] = &self.replicas;

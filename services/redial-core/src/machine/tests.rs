@@ -8,7 +8,7 @@ pub(super) const NOW: UnixMillis = UnixMillis(1_000_000);
 pub(super) const DEADLINE: UnixMillis = UnixMillis(1_000_000 + 3_600_000);
 pub(super) const HERE: Situation = Situation { callee_online: true, caller_online: true, caller_returned: false };
 
-pub(super) fn watch(state: State) -> Watch {
+pub(crate) fn watch(state: State) -> Watch {
     Watch {
         pair: Pair { callee: Aor::new("bob@example.com"), caller: Aor::new("alice@example.com") },
         fence: Fence(900_010),
@@ -20,6 +20,7 @@ pub(super) fn watch(state: State) -> Watch {
         parked: false,
         caller_flow: Flow::default(),
         caller_seen: 0,
+        trace: None,
     }
 }
 

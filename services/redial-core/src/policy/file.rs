@@ -186,6 +186,7 @@ fn apply(policy: &mut Policy, key: &str, value: &Value) -> Result<(), String> {
         "maxPerCaller" => policy.max_per_caller = whole::<u32>(value).and_then(at_least_one)?,
         "maxPerCallee" => policy.max_per_callee = whole::<u32>(value).and_then(at_least_one)?,
         "credentials" => policy.credentials = string(value).map(optional)?,
+        "traceRatio" => policy.trace_ratio = ratio(value)?,
         _ => return Err("unknown key".to_owned()),
     }
     Ok(())
@@ -257,6 +258,7 @@ fn print(p: &Policy) -> Table {
         ("maxPerCaller", number(p.max_per_caller)),
         ("maxPerCallee", number(p.max_per_callee)),
         ("credentials", string(p.credentials.as_deref().unwrap_or_default())),
+        ("traceRatio", Value::Float(p.trace_ratio)),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
@@ -296,6 +298,11 @@ fn time(value: &Value) -> Result<Duration, String> {
 
 fn whole<T: TryFrom<i64>>(value: &Value) -> Result<T, String> {
     value.as_integer().and_then(|n| T::try_from(n).ok()).ok_or_else(|| expected("a whole number in range", value))
+}
+
+fn ratio(value: &Value) -> Result<f64, String> {
+    let number = value.as_float().or_else(|| i32::try_from(value.as_integer()?).ok().map(f64::from));
+    number.filter(|n| (0.0..=1.0).contains(n)).ok_or_else(|| expected("a number from 0.0 to 1.0", value))
 }
 
 fn at_least_one<T: PartialOrd + From<u8>>(n: T) -> Result<T, String> {

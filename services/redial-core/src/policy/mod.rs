@@ -50,6 +50,8 @@ pub struct Policy {
     /// Entry of the coordinator's credentials file for callers' phones that challenge a recall. Default none: such a phone counts as
     /// refusing.
     pub credentials: Option<String>,
+    /// Share of watches whose story is traced, 0.0 to 1.0; 0 is off. Without an OTLP endpoint nothing is. Default 0.01.
+    pub trace_ratio: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +116,7 @@ impl Default for Policy {
             max_per_caller: 16,
             max_per_callee: 256,
             credentials: None,
+            trace_ratio: 0.01,
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use redial_coordinator::Setup;
 use redial_coordinator::app::Config;
 use redial_runtime::settings::duration;
-use redial_runtime::telemetry::LogSettings;
+use redial_runtime::telemetry::TelemetrySettings;
 use sip_edge::settings::SipSettings;
 
 /// By flag, environment (`REDIAL_...`) or file (`--config`).
@@ -41,7 +41,7 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", default_value = "35s", value_parser = duration)]
     pub grace: Duration,
     #[command(flatten)]
-    pub logs: LogSettings,
+    pub telemetry: TelemetrySettings,
 }
 
 impl Settings {

@@ -1,7 +1,10 @@
 //! New requests for an AoR of ours: who asks, where is the callee, and is the caller remembered?
 
+use std::time::{Duration, Instant};
+
 use redial_core::link::{CallReport, CallResult, Event, Locate, Offline, Reply, RequestedPeriod, Route, Routed, Target};
-use redial_core::{Aor, period};
+use redial_core::trace::{Span, SpanKind};
+use redial_core::{Aor, Pair, TraceContext, period};
 use sip_core::message::{Header, ResponseSpec};
 use sip_core::transaction::TransactionKey;
 use sip_core::{Message, Method};
@@ -37,7 +40,7 @@ impl Core {
         let period = self.requested_period(&callee, request);
         let (edge, flow) = (self.config.edge_of(from), from.flow());
         let route = Route { callee, caller, authenticated, flow, edge, period };
-        self.ask(now, Event::Route(route.clone()), Continuation::Route { server, route: Box::new(route) }, out);
+        self.ask(now, Event::Route(route.clone()), Continuation::Route { server, route: Box::new(route), since: now.instant }, out);
     }
 
     /// Who sends this request, and whether he has proved it. None: he must first, and has been told so.
@@ -66,7 +69,7 @@ impl Core {
         period::requested(policy, header, request.first(Header::Expires))
     }
 
-    pub(super) fn on_routed(&mut self, now: Now, server: Id, route: Route, reply: Reply, out: &mut Outbox) {
+    pub(super) fn on_routed(&mut self, now: Now, server: Id, since: Instant, route: Route, reply: Reply, out: &mut Outbox) {
         let open = self.is_open(server);
         match reply {
             Reply::Routed(routed) if !open => self.too_late(route, routed, out),
@@ -74,10 +77,13 @@ impl Core {
             Reply::Routed(Routed::Online { targets, report }) => {
                 self.config.known.learn_routed(&self.config, now.unix, &route.callee, &targets);
                 self.config.metrics.routed(Outcome::Online);
-                self.fork(now, server, targets, report, out);
+                self.fork(now, server, since, targets, report, out);
             }
             Reply::Routed(Routed::Offline(offline)) => {
                 self.config.known.learn(&self.config, &route.callee, Vec::new());
+                if let Offline::Granted { trace: Some(trace), period } = &offline {
+                    out.spans.extend(armed(now, since, &route, *trace, *period));
+                }
                 self.offline(now, server, &route.callee, &offline, out);
             }
             // The store is away, or answers nonsense: what this worker knows must do (P6), and nobody is told that he is remembered (P1).
@@ -106,7 +112,7 @@ impl Core {
             }
             Reply::Located(targets) => {
                 self.config.metrics.routed(Outcome::Online);
-                self.fork(now, server, targets, Vec::new(), out);
+                self.fork(now, server, now.instant, targets, Vec::new(), out);
             }
             Reply::Failed(_) | Reply::Registered(_) | Reply::Routed(_) | Reply::Noted => self.route_from_memory(now, server, aor, out),
         }
@@ -119,14 +125,14 @@ impl Core {
             self.respond(now, server, reply::plain(480), out);
         } else {
             self.config.metrics.routed(Outcome::FromMemory);
-            self.fork(now, server, targets, Vec::new(), out);
+            self.fork(now, server, now.instant, targets, Vec::new(), out);
         }
     }
 
     /// 480; with a grant, the words of RFC 6910 section 7.1 and the granted seconds say that the caller is remembered.
     fn offline(&mut self, now: Now, server: Id, callee: &Aor, offline: &Offline, out: &mut Outbox) {
         let headers = match offline {
-            Offline::Granted { period } => {
+            Offline::Granted { period, .. } => {
                 self.config.metrics.routed(Outcome::OfflineWatched);
                 self.config.metrics.watch_granted();
                 let (policies, seconds) = (self.config.policies.load(), period.as_secs());
@@ -149,13 +155,26 @@ impl Core {
             Routed::Online { report, .. } => {
                 for watch in report {
                     let report = CallReport { pair: watch.pair, fence: watch.fence, result: CallResult::Cancelled };
-                    self.tell(Event::CallReport(report), out);
+                    self.tell(Event::CallReport(report), None, out);
                 }
             }
-            Routed::Offline(Offline::Granted { .. }) => self.tell(Event::Route(Route { period: RequestedPeriod::OptOut, ..route }), out),
+            Routed::Offline(Offline::Granted { .. }) => {
+                self.tell(Event::Route(Route { period: RequestedPeriod::OptOut, ..route }), None, out);
+            }
             Routed::Offline(Offline::NotWatched(_)) => {}
         }
     }
+}
+
+/// The INVITE that armed a traced watch: the root of its trace.
+fn armed(now: Now, since: Instant, route: &Route, trace: TraceContext, period: Duration) -> Option<Span> {
+    let pair = Pair { callee: route.callee.clone(), caller: route.caller.clone()? };
+    let span = Span::new("INVITE", SpanKind::Server, trace, None, &pair).at(now.unix_at(since), now.since(since));
+    Some(
+        span.number("sip.response.status_code", 480u16)
+            .number("redial.period_s", period.as_secs())
+            .word("redial.edge", route.edge.as_str().to_owned()),
+    )
 }
 
 /// What a phone asks of the server under its AoR, and the server does not do: forwarded it would come back to the phone itself.

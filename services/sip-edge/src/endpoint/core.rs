@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redial_core::TraceContext;
 use redial_core::link::{Event, Request};
 use rustc_hash::FxHashMap;
 use sip_core::Message;
@@ -97,13 +98,13 @@ impl Core {
     /// Asks the coordinator; the answer comes to `continuation`.
     pub(crate) fn ask(&mut self, now: Now, event: Event, continuation: Continuation, out: &mut Outbox) {
         let id = self.pending.insert(now.instant, continuation);
-        out.requests.push(Request { id, timeout: self.config.coordinator_timeout, event });
+        out.requests.push(Request { id, timeout: self.config.coordinator_timeout, event, trace: None });
     }
 
     /// Tells the coordinator; nobody waits for the answer, the link repeats it if it gets lost.
-    pub(crate) fn tell(&mut self, event: Event, out: &mut Outbox) {
+    pub(crate) fn tell(&mut self, event: Event, trace: Option<TraceContext>, out: &mut Outbox) {
         let id = self.pending.fresh_id();
-        out.requests.push(Request { id, timeout: self.config.coordinator_timeout.max(REPORT_TIMEOUT), event });
+        out.requests.push(Request { id, timeout: self.config.coordinator_timeout.max(REPORT_TIMEOUT), event, trace });
     }
 }
 

@@ -43,7 +43,7 @@ pub use known::Known;
 pub use outbox::{Outbox, Passed, Peer, Transmit};
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redial_core::UnixMillis;
 use redial_core::link::{Failure, Order, Reply};
@@ -61,6 +61,20 @@ use transactions::client::Heard;
 pub struct Now {
     pub instant: Instant,
     pub unix: UnixMillis,
+}
+
+impl Now {
+    /// How long ago that was.
+    #[must_use]
+    pub fn since(&self, then: Instant) -> Duration {
+        self.instant.saturating_duration_since(then)
+    }
+
+    /// The wall clock's time of that moment in the past.
+    #[must_use]
+    pub fn unix_at(&self, then: Instant) -> UnixMillis {
+        UnixMillis(self.unix.0.saturating_sub(u64::try_from(self.since(then).as_millis()).unwrap_or(u64::MAX)))
+    }
 }
 
 /// Registrar, proxy and recalls of one worker. Owns its transactions; shared with other workers are only the config, counters and what [`known::Known`]
@@ -96,7 +110,7 @@ impl Endpoint {
         };
         match continuation {
             Continuation::Register { server, aor } => core.on_registered(now, server, &aor, reply, out),
-            Continuation::Route { server, route } => core.on_routed(now, server, *route, reply, out),
+            Continuation::Route { server, route, since } => core.on_routed(now, server, since, *route, reply, out),
             Continuation::Locate { server, aor } => core.on_located(now, server, &aor, reply, out),
         }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use redial_core::Flow;
 use redial_core::link::Request;
+use redial_core::trace::Span;
 use sip_core::routing::EdgeTag;
 
 use crate::peers::wire::{self, Kind, Phone};
@@ -69,6 +70,8 @@ pub struct Outbox {
     pub requests: Vec<Request>,
     /// Datagrams that belong to another worker's transaction (the Via branch says whose): worker, peer, bytes.
     pub handover: Vec<(u8, Peer, Vec<u8>)>,
+    /// What was done for traced watches.
+    pub spans: Vec<Span>,
 }
 
 impl Outbox {
@@ -105,6 +108,7 @@ impl Outbox {
         self.passed.clear();
         self.requests.clear();
         self.handover.clear();
+        self.spans.clear();
     }
 }
 

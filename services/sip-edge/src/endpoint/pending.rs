@@ -12,9 +12,20 @@ use super::table::Id;
 /// What to do when the answer is there.
 #[derive(Debug)]
 pub(crate) enum Continuation {
-    Register { server: Id, aor: Aor },
-    Route { server: Id, route: Box<Route> },
-    Locate { server: Id, aor: Aor },
+    Register {
+        server: Id,
+        aor: Aor,
+    },
+    /// `since`: when the INVITE came.
+    Route {
+        server: Id,
+        route: Box<Route>,
+        since: Instant,
+    },
+    Locate {
+        server: Id,
+        aor: Aor,
+    },
 }
 
 /// Ids of requests are unique per worker; their top 8 bits name it. All wait equally long, so the oldest is always the next to be given up.

@@ -1,6 +1,10 @@
 //! What recalls need of the endpoint, and what it tells them.
 
-use redial_core::link::{Event, Order, RecallReport, Target};
+use std::time::Duration;
+
+use redial_core::TraceContext;
+use redial_core::link::{Event, Order, RecallReport, RecallResult, Target};
+use redial_core::trace::{Span, SpanKind};
 use sip_core::message::ResponseSpec;
 use sip_core::transaction::TransactionKey;
 use sip_core::{Message, Method};
@@ -40,9 +44,29 @@ impl RecallContext for Context<'_> {
         }
     }
 
-    fn report(&mut self, report: RecallReport) {
+    fn report(&mut self, report: RecallReport, began: Now, trace: Option<TraceContext>) {
         self.core.config.metrics.recall(report.rung, report.result);
-        self.core.tell(Event::RecallReport(report), self.out);
+        let span = trace.map(|trace| span(self.now, &report, began, trace));
+        self.core.tell(Event::RecallReport(report), span.as_ref().map(|span| span.context), self.out);
+        self.out.spans.extend(span);
+    }
+}
+
+/// The REFER of a traced watch until its final answer, or the NOTIFY that came later.
+fn span(now: Now, report: &RecallReport, began: Now, parent: TraceContext) -> Span {
+    let RecallReport { pair, fence, rung, result } = report;
+    let refer = Span::new("REFER", SpanKind::Client, parent.child("REFER", fence.0), Some(parent), pair);
+    let refer = refer.at(began.unix, now.since(began.instant)).number("redial.rung", *rung);
+    match *result {
+        RecallResult::Accepted => refer.word("redial.result", "accepted"),
+        RecallResult::Refused(code) => {
+            Span { failed: true, ..refer.word("redial.result", "refused").number("sip.response.status_code", code) }
+        }
+        RecallResult::Unreachable => Span { failed: true, ..refer.word("redial.result", "unreachable") },
+        RecallResult::Notified(code) => {
+            let notify = Span::new("NOTIFY", SpanKind::Server, parent.child("NOTIFY", fence.0), Some(refer.context), pair);
+            notify.at(now.unix, Duration::ZERO).number("redial.rung", *rung).number("sip.response.status_code", code)
+        }
     }
 }
 

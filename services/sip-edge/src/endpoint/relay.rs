@@ -145,7 +145,7 @@ impl Core {
         if let Some(watch) = token.watch.as_ref().filter(|_| request.method() == Method::Bye) {
             let pair = Pair { callee: Aor::new(watch.callee.as_str()), caller: Aor::new(watch.caller.as_str()) };
             let report = CallReport { pair, fence: Fence(watch.fence), result: CallResult::Ended };
-            self.tell(Event::CallReport(report), out);
+            self.tell(Event::CallReport(report), None, out);
         }
     }
 }

@@ -165,7 +165,7 @@ mod tests {
 
     fn request(id: u64, user: usize) -> Request {
         let aor = Aor::new(format!("{}@example.com", "u".repeat(user)));
-        Request { id, timeout: Duration::from_secs(1), event: Event::Locate(Locate { aor }) }
+        Request { id, timeout: Duration::from_secs(1), event: Event::Locate(Locate { aor }), trace: None }
     }
 
     #[test]

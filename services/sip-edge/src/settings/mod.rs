@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use redial_runtime::discovery::{Member, ServiceName, ServiceRef};
 use redial_runtime::settings::duration;
-use redial_runtime::telemetry::LogSettings;
+use redial_runtime::telemetry::TelemetrySettings;
 
 pub use address::{Advertised, ListenAddr};
 
@@ -47,7 +47,7 @@ pub struct EdgeSettings {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub drain_delay: Duration,
     #[command(flatten)]
-    pub logs: LogSettings,
+    pub telemetry: TelemetrySettings,
 }
 
 /// Settings of an edge in whatever process it runs.

@@ -144,5 +144,6 @@ pub fn recall(user: u64) -> Order {
         targets: Vec::new(),
         timeout: Duration::from_secs(1),
         credentials: None,
+        trace: None,
     })
 }

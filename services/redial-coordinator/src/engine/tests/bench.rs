@@ -111,7 +111,7 @@ impl Bench {
         let first = self.ids;
         let request = |event| {
             self.ids += 1;
-            Request { id: self.ids, timeout: Duration::from_secs(3), event }
+            Request { id: self.ids, timeout: Duration::from_secs(3), event, trace: None }
         };
         let batch: Vec<Request> = events.into_iter().map(request).collect();
         let asked = batch.len();

@@ -164,7 +164,7 @@ async fn p5_nothing_is_set_off_before_the_replies_are_handed_over() {
     waiting(&mut b, &["alice"]).await;
     // The end of the watch is all that is waited for.
     let deadline = b.timers.next();
-    let request = Request { id: u64::MAX, timeout: Duration::from_secs(3), event: b.registration("bob") };
+    let request = Request { id: u64::MAX, timeout: Duration::from_secs(3), event: b.registration("bob"), trace: None };
     let mut handed_over = 0;
     b.engine
         .handle_then(b.now, vec![request], |replies| {

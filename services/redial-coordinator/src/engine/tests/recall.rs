@@ -156,7 +156,7 @@ async fn a_callee_who_is_gone_again_is_waited_for() {
     b.unregister("bob").await;
     b.advance(2).await;
     let routed = b.invite("alice", "bob").await;
-    let Routed::Offline(Offline::Granted { period }) = routed else { panic!("{routed:?}") };
+    let Routed::Offline(Offline::Granted { period, trace: None }) = routed else { panic!("{routed:?}") };
     assert_eq!(period, Duration::from_secs(3600 - 3), "the remaining time, not a new period");
     b.advance(60).await;
     assert!(b.recalled().is_empty());

@@ -13,7 +13,7 @@ async fn missed_remembered_recalled_connected() {
     let mut b = Bench::new(|_| ());
     b.register("alice").await;
     let routed = b.invite("alice", "bob").await;
-    assert_eq!(routed, Routed::Offline(Offline::Granted { period: Duration::from_secs(3600) }));
+    assert_eq!(routed, Routed::Offline(Offline::Granted { period: Duration::from_secs(3600), trace: None }));
     b.advance(600).await;
     b.register("bob").await;
     assert_eq!(b.recalled(), Vec::<String>::new(), "bob's phone settles first");
@@ -78,7 +78,7 @@ async fn the_granted_period_is_the_asked_one_within_the_bounds() {
     for (user, asked, granted) in [("bob", 600, 600), ("carol", 99_999_999, 86_400)] {
         let route = Route { period: RequestedPeriod::Seconds(asked), ..Bench::invitation("alice", user) };
         let routed = b.route(route).await;
-        assert_eq!(routed, Routed::Offline(Offline::Granted { period: Duration::from_secs(granted) }));
+        assert_eq!(routed, Routed::Offline(Offline::Granted { period: Duration::from_secs(granted), trace: None }));
     }
 }
 
@@ -119,7 +119,7 @@ async fn dialling_again_while_waiting_keeps_one_watch_with_a_new_period() {
     b.register("alice").await;
     b.miss("alice", "bob").await;
     b.advance(1800).await;
-    assert_eq!(b.invite("alice", "bob").await, Routed::Offline(Offline::Granted { period: Duration::from_secs(3600) }));
+    assert_eq!(b.invite("alice", "bob").await, Routed::Offline(Offline::Granted { period: Duration::from_secs(3600), trace: None }));
     assert_eq!(b.metrics.armed_count(), 1);
     b.advance(1801).await;
     b.sweep().await;

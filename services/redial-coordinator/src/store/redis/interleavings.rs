@@ -36,8 +36,19 @@ fn arm(store: &RedisStore, callee: &Aor) -> Side {
     let pair = Pair { callee: callee.clone(), caller: Aor::new("alice@example.com") };
     let deadline = UnixMillis(NOW.0 + 3_600_000);
     let (fence, state, caller_flow) = (Fence(NOW.0), State::Armed, Flow::default());
-    let watch =
-        Watch { pair, fence, state, armed_at: NOW, deadline, not_before: NOW, attempts: 0, parked: false, caller_flow, caller_seen: 0 };
+    let watch = Watch {
+        pair,
+        fence,
+        state,
+        armed_at: NOW,
+        deadline,
+        not_before: NOW,
+        attempts: 0,
+        parked: false,
+        caller_flow,
+        caller_seen: 0,
+        trace: None,
+    };
     let mut pipeline = redis::pipe();
     store.push_arm(&mut pipeline, NOW, &watch);
     side(&pipeline, "HGETALL")
@@ -154,6 +165,7 @@ async fn what_is_noted_for_a_watch_that_has_just_ended_is_taken_back() {
         parked: true,
         caller_flow: Flow::default(),
         caller_seen: 0,
+        trace: None,
     };
     store.stepped(NOW, &ended).await.unwrap();
     store.stepped(NOW, &Watch { parked: false, ..ended }).await.unwrap();

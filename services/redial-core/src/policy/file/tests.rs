@@ -38,6 +38,7 @@ fn every_key_is_read() {
         maxPerCaller = 2
         maxPerCallee = 4
         credentials = "redial"
+        traceRatio = 1
         "#,
     )
     .expect("valid");
@@ -62,6 +63,7 @@ fn every_key_is_read() {
         max_per_caller: 2,
         max_per_callee: 4,
         credentials: Some("redial".to_owned()),
+        trace_ratio: 1.0,
     };
     assert_eq!(set, PolicySet { default: expected, rules: vec![], max_watches: 7 });
 }
@@ -131,6 +133,9 @@ fn contradictions_are_refused() {
         ("periodHeader='a b'", "default.periodHeader"),
         ("maxPerCaller=0", "default.maxPerCaller"),
         ("maxPerCallee=4294967296", "default.maxPerCallee"),
+        ("traceRatio=1.1", "default.traceRatio"),
+        ("traceRatio=nan", "default.traceRatio"),
+        ("traceRatio=\"all\"", "default.traceRatio"),
         ("settle=1.5", "default.settle"),
         ("settle=-1", "default.settle"),
     ] {
@@ -184,6 +189,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             max_per_caller: c.2,
             max_per_callee: c.3,
             credentials: c.4,
+            trace_ratio: f64::from(c.3) / f64::from(u32::MAX),
         })
 }
 

@@ -1,6 +1,9 @@
 //! The branches of one request: parallel within equal q, one group after the other (RFC 3261 section 16.6, sequential and parallel search).
 
+use std::time::Instant;
+
 use redial_core::link::{CallReport, CallResult, Event, Target, WatchRef};
+use redial_core::trace::{Span, SpanKind};
 use sip_core::Message;
 use sip_core::message::{MessageBuf, ResponseSpec};
 use sip_core::routing::{best_response, code_upstream, loop_hash, max_forwards, target_groups};
@@ -43,14 +46,16 @@ pub(crate) struct Fork {
     /// Challenge lines of every 401 and 407 (section 16.7 step 7).
     pub(super) challenges: String,
     reports: Vec<WatchRef>,
+    /// When the request came.
+    since: Instant,
     pub(super) state: State,
     strip_credentials: bool,
 }
 
 impl Fork {
-    fn new(groups: Vec<Vec<Target>>, reports: Vec<WatchRef>, strip_credentials: bool) -> Self {
+    fn new(groups: Vec<Vec<Target>>, reports: Vec<WatchRef>, since: Instant, strip_credentials: bool) -> Self {
         let (open, challenges) = (SmallVec::new(), String::new());
-        Self { open, groups, best: None, challenges, reports, state: State::Searching, strip_credentials }
+        Self { open, groups, best: None, challenges, reports, since, state: State::Searching, strip_credentials }
     }
 
     /// Notes a final response; `bytes` are made only when it is the best so far.
@@ -64,7 +69,7 @@ impl Fork {
 
 impl Core {
     /// Sends the transaction's request to `targets`.
-    pub(crate) fn fork(&mut self, now: Now, server: Id, targets: Vec<Target>, reports: Vec<WatchRef>, out: &mut Outbox) {
+    pub(crate) fn fork(&mut self, now: Now, server: Id, since: Instant, targets: Vec<Target>, reports: Vec<WatchRef>, out: &mut Outbox) {
         let qs: Vec<u16> = targets.iter().take(MAX_BRANCHES).map(|t| t.q).collect();
         let mut targets: Vec<Option<Target>> = targets.into_iter().map(Some).collect();
         let mut groups: Vec<Vec<Target>> = target_groups(&qs)
@@ -72,7 +77,7 @@ impl Core {
             .map(|group| group.into_iter().filter_map(|i| targets.get_mut(i).and_then(Option::take)).collect())
             .collect();
         groups.reverse();
-        let fork = Box::new(Fork::new(groups, reports, self.config.users.is_some()));
+        let fork = Box::new(Fork::new(groups, reports, since, self.config.users.is_some()));
         self.search(now, server, fork, out);
     }
 
@@ -80,7 +85,7 @@ impl Core {
     pub(crate) fn relay(&mut self, now: Now, server: Id, to: Peer, out: &mut Outbox) {
         let Some(entry) = self.servers.at(server) else { return };
         let (from, Some(request)) = (entry.from, entry.request.take()) else { return };
-        let mut fork = Box::new(Fork::new(Vec::new(), Vec::new(), false));
+        let mut fork = Box::new(Fork::new(Vec::new(), Vec::new(), now.instant, false));
         self.open_branch(now, server, &mut fork, request.view(), from, to, None, out);
         self.keep(server, request);
         self.settle(now, server, fork, out);
@@ -166,7 +171,7 @@ impl Core {
         let cancelled = fork.state == State::Cancelled;
         let best = fork.best.take().unwrap_or(Answer { code: 480, bytes: Vec::new() });
         let code = if cancelled { 487 } else { best.code };
-        self.report(&fork, if cancelled { CallResult::Cancelled } else { CallResult::Failed(code) }, out);
+        self.report(now, &fork, if cancelled { CallResult::Cancelled } else { CallResult::Failed(code) }, out);
         let upstream = code_upstream(code);
         if cancelled || upstream != best.code || best.bytes.is_empty() {
             let headers = if matches!(upstream, 401 | 407) { fork.challenges.as_str() } else { "" };
@@ -178,12 +183,29 @@ impl Core {
     }
 
     /// Tells the coordinator what became of a call between a watched pair, once.
-    pub(super) fn report(&mut self, fork: &Fork, result: CallResult, out: &mut Outbox) {
+    pub(super) fn report(&mut self, now: Now, fork: &Fork, result: CallResult, out: &mut Outbox) {
         for watch in &fork.reports {
+            let span = called(now, fork.since, watch, result);
             let report = CallReport { pair: watch.pair.clone(), fence: watch.fence, result };
-            self.tell(Event::CallReport(report), out);
+            self.tell(Event::CallReport(report), span.as_ref().map(|span| span.context), out);
+            out.spans.extend(span);
         }
     }
+}
+
+/// The INVITE of a traced watch, with its final answer.
+fn called(now: Now, since: Instant, watch: &WatchRef, result: CallResult) -> Option<Span> {
+    let parent = watch.trace?;
+    let start = now.unix_at(since);
+    let span =
+        Span::new("INVITE", SpanKind::Server, parent.child("INVITE", start.0), Some(parent), &watch.pair).at(start, now.since(since));
+    let code = match result {
+        CallResult::Established | CallResult::Ended => 200,
+        CallResult::Failed(code) => code,
+        CallResult::Cancelled => 487,
+    };
+    let failed = code >= 300;
+    Some(Span { failed, ..span.number("sip.response.status_code", code) })
 }
 
 fn is_from(request: Message<'_>, watch: &WatchRef) -> bool {

@@ -39,7 +39,7 @@ impl Core {
         let Some(entry) = self.servers.at(server) else { return };
         if let Some(mut fork) = entry.fork.take() {
             fork.open.retain(|open| *open != client);
-            self.report(&fork, CallResult::Established, out);
+            self.report(now, &fork, CallResult::Established, out);
             self.cancel_branches(now, &fork, out);
         }
         if let Some(bytes) = without_our_via(response) {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redial_core::link::{Credentials, RecallOrder, RecallReport, RecallResult, Target};
-use redial_core::{Fence, Pair};
+use redial_core::{Fence, Pair, TraceContext};
 use rustc_hash::FxHashMap;
 use sip_core::dialog::{Progress, Subscription};
 use sip_core::{Message, digest};
@@ -56,7 +56,8 @@ pub trait RecallContext {
     fn send_request(&mut self, peer: Peer, bytes: Vec<u8>, owner: RecallId);
     /// Ends that transaction now: no retransmission, no answer delivered.
     fn stop(&mut self, owner: RecallId);
-    fn report(&mut self, report: RecallReport);
+    /// `began`: when the order came. `trace`: the recall as the order named it.
+    fn report(&mut self, report: RecallReport, began: Now, trace: Option<TraceContext>);
 }
 
 /// All recalls of one worker.
@@ -76,6 +77,8 @@ struct Recall {
     pair: Pair,
     fence: Fence,
     rung: u8,
+    trace: Option<TraceContext>,
+    began: Now,
     tag: String,
     call_id: String,
     state: State,
@@ -131,6 +134,8 @@ impl Recalls {
                 pair: order.pair,
                 fence: order.fence,
                 rung: order.rung,
+                trace: order.trace,
+                began: now,
                 tag,
                 call_id,
                 state: State::Trying(order.targets.into()),
@@ -301,7 +306,8 @@ impl Recalls {
 
     fn report(&self, number: u64, result: RecallResult, cx: &mut impl RecallContext) {
         if let Some(recall) = self.recalls.get(&number) {
-            cx.report(RecallReport { pair: recall.pair.clone(), fence: recall.fence, rung: recall.rung, result });
+            let report = RecallReport { pair: recall.pair.clone(), fence: recall.fence, rung: recall.rung, result };
+            cx.report(report, recall.began, recall.trace);
         }
     }
 

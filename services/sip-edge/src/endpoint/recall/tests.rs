@@ -1,7 +1,7 @@
 //! Recalls against phones that behave in the ways that phones do.
 
 use proptest::prelude::*;
-use redial_core::{Aor, EdgeId, Flow, UnixMillis};
+use redial_core::{Aor, EdgeId, Flow, TraceContext, UnixMillis};
 use sip_core::{Index, Method};
 
 use super::*;
@@ -52,7 +52,7 @@ impl RecallContext for Wire {
     fn stop(&mut self, owner: RecallId) {
         self.stopped.push(owner);
     }
-    fn report(&mut self, report: RecallReport) {
+    fn report(&mut self, report: RecallReport, _: Now, _: Option<TraceContext>) {
         self.reports.push(report);
     }
 }
@@ -82,6 +82,7 @@ fn order(fence: u64, rung: u8, phones: &[Phone]) -> RecallOrder {
         targets: phones.iter().enumerate().map(target).collect(),
         timeout: TIMEOUT,
         credentials: None,
+        trace: None,
     }
 }
 

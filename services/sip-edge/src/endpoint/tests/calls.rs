@@ -160,7 +160,7 @@ fn a_watch_that_was_armed_for_a_caller_who_gave_up_is_taken_back() {
     driver.receive(ALICE, &invite("1", ""));
     let sent = driver.receive(ALICE, &request("CANCEL", "sip:bob@example.com", "1", ""));
     assert_eq!(codes(&sent), [200, 487]);
-    assert!(driver.reply(offline(Offline::Granted { period: Duration::from_secs(600) })).is_empty());
+    assert!(driver.reply(offline(Offline::Granted { period: Duration::from_secs(600), trace: None })).is_empty());
     match driver.events().as_slice() {
         [Event::Route(route)] => assert_eq!(route.period, RequestedPeriod::OptOut),
         other => panic!("{other:?}"),
@@ -179,7 +179,7 @@ fn a_grant_is_told_in_the_480() {
         }
         other => panic!("{other:?}"),
     }
-    let sent = driver.reply(offline(Offline::Granted { period: Duration::from_secs(600) }));
+    let sent = driver.reply(offline(Offline::Granted { period: Duration::from_secs(600), trace: None }));
     assert_eq!(codes(&sent), [480]);
     assert_eq!(sent[0].header("Call-Info"), Some("<sip:bob@example.com>;purpose=call-completion;m=NL"));
     assert_eq!((sent[0].header("Expires"), sent[0].header("Redial-Period")), (Some("600"), Some("600")));

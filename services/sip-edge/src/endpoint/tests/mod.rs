@@ -44,7 +44,7 @@ fn pair() -> Pair {
 }
 
 fn watch() -> WatchRef {
-    WatchRef { pair: pair(), fence: Fence(9) }
+    WatchRef { pair: pair(), fence: Fence(9), trace: None }
 }
 
 fn online(targets: &[Target]) -> Reply {

@@ -33,7 +33,7 @@ fn p1_a_grant_is_told_only_after_it_was_stored() {
     let mut driver = Driver::new(config());
     assert!(driver.receive(ALICE, &invite("1", "Redial-Period: 600\r\n")).is_empty());
     assert_eq!(codes(&driver.pass(Duration::from_secs(1))), [100]);
-    let sent = driver.reply(offline(Offline::Granted { period: Duration::from_secs(600) }));
+    let sent = driver.reply(offline(Offline::Granted { period: Duration::from_secs(600), trace: None }));
     assert!(sent[0].header("Call-Info").is_some());
 }
 
@@ -47,6 +47,7 @@ fn p5_a_register_is_answered_while_recalls_are_running() {
         targets: vec![target(BOB_2, 1000)],
         timeout: Duration::from_secs(20),
         credentials: None,
+        trace: None,
     };
     driver.order(Order::Recall(order(1)));
     driver.receive(BOB, &register("1", 1));
@@ -209,7 +210,7 @@ proptest! {
                 match replies.next() {
                     Some(0) => drop(driver.reply(online_watched(&[target(BOB, 1000), target(BOB_2, 500)]))),
                     Some(1) => drop(driver.reply(Reply::Failed(Failure::StoreUnavailable))),
-                    Some(2) => drop(driver.reply(offline(Offline::Granted { period: Duration::from_secs(60) }))),
+                    Some(2) => drop(driver.reply(offline(Offline::Granted { period: Duration::from_secs(60), trace: None }))),
                     _ => drop(driver.pass(Duration::from_secs(1))),
                 }
             }

@@ -16,6 +16,7 @@ fn order() -> Order {
         targets: vec![to_alice],
         timeout: Duration::from_secs(20),
         credentials: None,
+        trace: None,
     })
 }
 
