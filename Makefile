@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test lint fmt crd bench images chart-test cluster cluster-down clean compiler tools k8s-test
+.PHONY: help demo test lint fmt crd bench dashboards images chart-test cluster cluster-down clean compiler tools k8s-test
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ demo: compiler ## build `redial` and play the whole story with two phones over r
 	cargo build --release --package redial --bin redial
 	$(TARGET)/release/redial demo
 
-test: compiler tools ## build everything and run every test (installs redis-server and sip-tester by apt when missing)
+test: compiler tools ## build everything and run every test (installs redis-server, sip-tester and prometheus by apt when missing)
 	tests/run-tests
 
 lint: compiler ## formatting, clippy, who may import whom, licences
@@ -50,6 +50,12 @@ k8s-test: compiler tools $(if $(KUBECONFIG),,images cluster) ## install the char
 cluster-down: ## end the cluster, and leave nothing but its binaries
 	tests/cluster/down
 
+dashboards: compiler tools ## draw the Grafana dashboards from a set that runs; fails when a panel has no data (installs Go and Prometheus when missing)
+	@tests/install go:golang-go
+	cd tests/grafana && go run . ../../charts/redial/dashboards/*.json
+	cargo build --workspace --bins
+	$(TARGET)/debug/dashboards $(TARGET)/dashboards.html
+
 clean: ## remove what was built
 	cargo clean
 
@@ -57,4 +63,4 @@ compiler:
 	@tests/install cc:gcc ld:binutils /usr/include/stdlib.h:libc6-dev
 
 tools:
-	@tests/install redis-server sipp:sip-tester
+	@tests/install redis-server sipp:sip-tester promtool:prometheus

@@ -37,8 +37,26 @@ impl Cluster {
         Self::with(redis, coordinators, edges, policy, &[])
     }
 
+    /// With these options of every process.
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn with_all(coordinators: usize, edges: usize, policy: &Policy, all: &[&str]) -> Result<Self> {
+        Self::build(Redis::start()?, coordinators, edges, policy, (all, all))
+    }
+
     fn with(redis: Redis, coordinators: usize, edges: usize, policy: &Policy, more: &[&str]) -> Result<Self> {
-        let coordinators = (0..coordinators).map(|_| Coordinator::start(&redis, policy, &[])).collect::<Result<Vec<_>>>()?;
+        Self::build(redis, coordinators, edges, policy, (&[], more))
+    }
+
+    fn build(
+        redis: Redis,
+        coordinators: usize,
+        edges: usize,
+        policy: &Policy,
+        (of_coordinators, more): (&[&str], &[&str]),
+    ) -> Result<Self> {
+        let start = |_| Coordinator::start(&redis, policy, of_coordinators);
+        let coordinators = (0..coordinators).map(start).collect::<Result<Vec<_>>>()?;
         let secret = Scratch::new("secret")?;
         let file = secret.file("secret", "what the edges of a test know and nobody else")?;
         let options: Vec<&str> = ["--secret-file", &file].into_iter().chain(more.iter().copied()).collect();

@@ -3,16 +3,20 @@
 //! Nothing here sleeps to be right. Whoever waits says for what and until when ([`until`]); a test that cannot run fails.
 
 pub mod cluster;
+pub mod collector;
+pub mod grafana;
 pub mod metrics;
 pub mod phone;
 pub mod policy;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod redis_server;
 pub mod relay;
 pub mod services;
 pub mod sipp;
 pub mod splitter;
+pub mod stories;
 pub mod wait;
 
 pub use cluster::Cluster;

@@ -56,6 +56,11 @@ impl Metrics {
         self.0.iter().filter(|s| s.name == name && labels.iter().all(|(key, value)| s.carries(key, value))).map(|s| s.value).sum()
     }
 
+    /// Name and labels of every sample.
+    pub fn series(&self) -> impl Iterator<Item = (&str, &[(String, String)])> {
+        self.0.iter().map(|sample| (sample.name.as_str(), sample.labels.as_slice()))
+    }
+
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|s| s.name == name)

@@ -22,7 +22,18 @@ pub struct Service {
 
 impl Service {
     fn start(binary: &'static str, admin: SocketAddr, scratch: Scratch, args: Vec<String>) -> Result<Self> {
-        let process = Process::spawn(&workspace_binary(binary)?, &args, scratch.path(), scratch.path().join("log"))?;
+        Self::start_in(&[], binary, admin, scratch, args)
+    }
+
+    fn start_in(
+        environment: &[(&str, &str)],
+        binary: &'static str,
+        admin: SocketAddr,
+        scratch: Scratch,
+        args: Vec<String>,
+    ) -> Result<Self> {
+        let log = scratch.path().join("log");
+        let process = Process::spawn_in(environment, &workspace_binary(binary)?, &args, scratch.path(), log)?;
         Ok(Self { process, admin, scratch, binary, args })
     }
 
@@ -159,13 +170,20 @@ impl Coordinator {
     /// # Errors
     /// When it does not become ready.
     pub fn start(redis: &Redis, policy: &Policy, more: &[&str]) -> Result<Self> {
+        Self::start_in(&[], redis, policy, more)
+    }
+
+    /// With more environment variables.
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_in(environment: &[(&str, &str)], redis: &Redis, policy: &Policy, more: &[&str]) -> Result<Self> {
         let (grpc, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("coordinator")?);
         let policy = scratch.file("policy.toml", &policy.toml())?;
         let (listen, admin_text, url) = (grpc.to_string(), admin.to_string(), redis.url());
         let mut args =
             strings(&["--listen", &listen, "--redis", &url, "--policy", &policy, "--admin", &admin_text, "--sweep-interval", "1s"]);
         args.extend(strings(more));
-        let mut service = Service::start("redial-coordinator", admin, scratch, args)?;
+        let mut service = Service::start_in(environment, "redial-coordinator", admin, scratch, args)?;
         service.wait_ready()?;
         Ok(Self { service, grpc })
     }

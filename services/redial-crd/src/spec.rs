@@ -142,6 +142,10 @@ pub struct RedialPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4_294_967_295_i64))]
     pub max_per_callee: Option<i64>,
+    /// Share of watches whose story is traced, where an OpenTelemetry collector is named: 0.0 to 1.0; 0 is off. Default 0.01.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub trace_ratio: Option<f64>,
 }
 
 /// Callees by address-of-record, user@domain.
