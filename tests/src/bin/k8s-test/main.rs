@@ -17,8 +17,11 @@ use redial_tests::wait::now;
 
 use release::CLUSTERED;
 
-/// What is played, in this order. Each returns what is worth knowing.
-const SCENARIOS: [(&str, &str, fn() -> Result<String>); 14] = [
+/// Name, what is tried, and the trial: returns what is worth knowing.
+type Scenario = (&'static str, &'static str, fn() -> Result<String>);
+
+/// What is played, in this order.
+const SCENARIOS: [Scenario; 14] = [
     ("install", "helm install, until every pod is ready", scenarios::install::install),
     ("check", "helm test", scenarios::install::helm_test),
     ("story", "the story by sipp through a node's port", scenarios::story::through_a_node_port),

@@ -237,6 +237,7 @@ fn the_edge_of_a_recall_hears_what_reaches_the_other() {
             targets: vec![to_alice],
             timeout: std::time::Duration::from_secs(20),
             credentials: None,
+            trace: None,
         };
         let sent = edges.drivers[0].order(Order::Recall(order));
         let refer = edges.carry(0, sent).remove(0).1;
