@@ -83,6 +83,7 @@ async fn stored(store: &Flaky, state: State) -> Watch {
         parked: false,
         caller_flow: Flow::default(),
         caller_seen: 0,
+        trace: None,
     };
     store.arm(now, std::slice::from_ref(&watch)).await.unwrap();
     if state != State::Armed {
@@ -123,6 +124,7 @@ async fn p3_an_order_that_never_left_is_given_back_and_one_that_left_is_not() {
             targets: vec![],
             timeout: Duration::from_secs(20),
             credentials: None,
+            trace: None,
         };
         replica.hub().order(&EdgeId::new("e1"), Order::Recall(recall)).unwrap();
         while left && link.downlinks.recv().await.is_some_and(|frame| frame.orders.is_empty()) {}

@@ -87,7 +87,7 @@ impl Stage {
     fn ask(&mut self, user: u64) -> u64 {
         let id = self.next;
         self.next += 1;
-        let mut requests = vec![Request { id, timeout: TIMEOUT, event: Event::Locate(Locate { aor: aor(user) }) }];
+        let mut requests = vec![Request { id, timeout: TIMEOUT, event: Event::Locate(Locate { aor: aor(user) }), trace: None }];
         self.port.submit(&mut requests);
         while let Ok(requests) = self.task.submitted.try_recv() {
             self.task.submit_all(self.now, requests);
