@@ -36,8 +36,8 @@ pub struct Settings {
     /// Time between two looks at everything that is due
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
     pub sweep_interval: Duration,
-    /// Kubernetes Service whose ready pods are all replicas, with the port that they listen on: they share the sweep
-    #[arg(long, value_name = "[NS/]NAME:PORT")]
+    /// Kubernetes Service, as [NS/]NAME:PORT, whose ready pods are all replicas and listen on PORT: they share the sweep
+    #[arg(long, value_name = "NAME")]
     pub peer_service: Option<ServiceRef>,
     /// Name of this replica, with peer-service its pod's [default: the address it listens on]
     #[arg(long, value_name = "NAME")]

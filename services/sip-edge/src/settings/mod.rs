@@ -22,11 +22,11 @@ pub struct EdgeSettings {
     /// Coordinator replica, as http://HOST:PORT; repeatable. All edges must spell the same replica alike [default: http://127.0.0.1:7070]
     #[arg(long, value_name = "URL", value_parser = coordinator)]
     pub coordinator: Vec<String>,
-    /// Kubernetes Service whose ready pods are the coordinators, with the port that they listen on, in place of --coordinator
-    #[arg(long, value_name = "[NS/]NAME:PORT")]
+    /// Kubernetes Service, as [NS/]NAME:PORT, whose ready pods are the coordinators and listen on PORT, in place of --coordinator
+    #[arg(long, value_name = "NAME")]
     pub coordinator_service: Option<ServiceRef>,
-    /// Kubernetes Service that phones reach this edge by: its load balancer's address or first external IP is waited for and advertised
-    #[arg(long, value_name = "[NS/]NAME")]
+    /// Kubernetes Service, as [NS/]NAME, that phones reach this edge by: its load balancer's address or first external IP is waited for and advertised
+    #[arg(long, value_name = "NAME")]
     pub advertise_service: Option<ServiceName>,
     /// Where other edges pass on what reached them and belongs here, as ADDRESS:PORT for UDP; best seen by the edges alone
     #[arg(long, value_name = "ADDR")]
@@ -34,8 +34,8 @@ pub struct EdgeSettings {
     /// Another edge, by its --edge-id and --peer-listen; repeatable, the same list may be given to all
     #[arg(long, value_name = "NAME=ADDR", value_parser = peer)]
     pub peer: Vec<Member>,
-    /// Kubernetes Service whose pods are the edges, with the port of their --peer-listen, in place of --peer; --edge-id must be the pod's name
-    #[arg(long, value_name = "[NS/]NAME:PORT")]
+    /// Kubernetes Service, as [NS/]NAME:PORT, whose pods are the edges, with the port of their --peer-listen, in place of --peer; --edge-id must be the pod's name
+    #[arg(long, value_name = "NAME")]
     pub peer_service: Option<ServiceRef>,
     /// Address of the admin HTTP server with /live, /ready and /metrics
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
