@@ -15,6 +15,7 @@ pub mod redis_server;
 pub mod relay;
 pub mod services;
 pub mod sipp;
+pub mod softphone;
 pub mod splitter;
 pub mod stories;
 pub mod wait;

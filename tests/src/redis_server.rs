@@ -61,12 +61,12 @@ impl Redis {
         Ok(redis::cmd("DBSIZE").query(&mut self.client()?)?)
     }
 
-    /// Every key that is not a binding: what watches left behind.
+    /// Every key that is neither a binding nor what was learned of phones: what watches left behind.
     /// # Errors
     /// When Redis does not answer.
     pub fn watch_keys(&self) -> Result<Vec<String>> {
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut self.client()?)?;
-        Ok(keys.into_iter().filter(|k| !k.starts_with("redial:bind:")).collect())
+        Ok(keys.into_iter().filter(|k| !k.starts_with("redial:bind:") && k != "redial:learned").collect())
     }
 
     /// SIGKILL.

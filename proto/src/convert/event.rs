@@ -148,12 +148,14 @@ impl From<v1::Route> for Route {
 
 impl From<RecallReport> for v1::RecallReport {
     fn from(r: RecallReport) -> Self {
-        use v1::recall_report::{Accepted, Result, Unreachable};
+        use v1::recall_report::{Accepted, Result, Unanswered, Unreachable};
         let result = match r.result {
             RecallResult::Accepted => Result::Accepted(Accepted {}),
             RecallResult::Refused(code) => Result::Refused(code.into()),
             RecallResult::Unreachable => Result::Unreachable(Unreachable {}),
             RecallResult::Notified(code) => Result::Notified(code.into()),
+            RecallResult::Unanswered => Result::Unanswered(Unanswered {}),
+            RecallResult::Declined(code) => Result::Declined(code.into()),
         };
         Self { pair: Some(r.pair.into()), fence: r.fence.0, rung: r.rung.into(), result: Some(result) }
     }
@@ -172,6 +174,8 @@ impl TryFrom<v1::RecallReport> for RecallReport {
                 Result::Refused(code) => RecallResult::Refused(status(code, "recall_report.refused")?),
                 Result::Unreachable(_) => RecallResult::Unreachable,
                 Result::Notified(code) => RecallResult::Notified(status(code, "recall_report.notified")?),
+                Result::Unanswered(_) => RecallResult::Unanswered,
+                Result::Declined(code) => RecallResult::Declined(status(code, "recall_report.declined")?),
             },
         })
     }

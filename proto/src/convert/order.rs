@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redial_core::link::{Credentials, Order, RecallOrder};
+use redial_core::link::{Credentials, Order, RecallOrder, StopOrder};
 use redial_core::{Fence, TraceContext};
 
 use super::{ConvertError, each, into_each, millis, missing, narrow, traceparent};
@@ -12,6 +12,7 @@ impl From<Order> for v1::Order {
     fn from(order: Order) -> Self {
         let order = match order {
             Order::Recall(r) => v1::order::Order::Recall(r.into()),
+            Order::Stop(s) => v1::order::Order::Stop(v1::StopOrder { pair: Some(s.pair.into()), fence: s.fence.0 }),
         };
         Self { order: Some(order) }
     }
@@ -22,6 +23,9 @@ impl TryFrom<v1::Order> for Order {
     fn try_from(order: v1::Order) -> Result<Self, ConvertError> {
         match missing(order.order, "order")? {
             v1::order::Order::Recall(r) => Ok(Self::Recall(r.try_into()?)),
+            v1::order::Order::Stop(s) => {
+                Ok(Self::Stop(StopOrder { pair: missing(s.pair, "stop_order.pair")?.into(), fence: Fence(s.fence) }))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redial_core::policy::{EndOn, Fanout, PeriodSource, Rule};
+use redial_core::policy::{EndOn, Fanout, OnDecline, PeriodSource, Rule};
 use redial_core::{Policy, PolicySet};
 
 use super::{ConvertError, each, millis, missing, narrow};
@@ -69,6 +69,15 @@ impl From<&Policy> for v1::Policy {
             max_per_callee: p.max_per_callee,
             credentials: p.credentials.clone(),
             trace_ratio: p.trace_ratio,
+            display_text: p.display_text.clone(),
+            alert_info: p.alert_info.clone(),
+            answer_after: p.answer_after,
+            on_decline: match p.on_decline {
+                OnDecline::Cancel => v1::OnDecline::Cancel.into(),
+                OnDecline::Retry => v1::OnDecline::Retry.into(),
+            },
+            message: p.message.clone().into_iter().collect(),
+            language: p.language.clone(),
         }
     }
 }
@@ -110,6 +119,16 @@ impl TryFrom<v1::Policy> for Policy {
             max_per_callee: p.max_per_callee,
             credentials: p.credentials,
             trace_ratio: p.trace_ratio,
+            display_text: p.display_text,
+            alert_info: p.alert_info,
+            answer_after: p.answer_after,
+            on_decline: match v1::OnDecline::try_from(p.on_decline).unwrap_or_default() {
+                v1::OnDecline::Unspecified => return Err(ConvertError::Missing("policy.on_decline")),
+                v1::OnDecline::Cancel => OnDecline::Cancel,
+                v1::OnDecline::Retry => OnDecline::Retry,
+            },
+            message: p.message.into_iter().collect(),
+            language: p.language,
         })
     }
 }

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 use redial_core::link::*;
-use redial_core::policy::{EndOn, Fanout, PeriodSource, Policy, PolicySet, Rule};
+use redial_core::policy::{EndOn, Fanout, OnDecline, PeriodSource, Policy, PolicySet, Rule};
 use redial_core::watch::{State, Watch};
 use redial_core::{Aor, Binding, BindingId, EdgeId, Fence, Flow, Pair, UnixMillis, WatchTrace};
 
@@ -113,6 +113,8 @@ fn event() -> impl Strategy<Value = Event> {
         status().prop_map(RecallResult::Refused),
         Just(RecallResult::Unreachable),
         status().prop_map(RecallResult::Notified),
+        Just(RecallResult::Unanswered),
+        status().prop_map(RecallResult::Declined),
     ];
     let call = prop_oneof![
         Just(CallResult::Established),
@@ -168,11 +170,13 @@ fn reply() -> impl Strategy<Value = Reply> {
 
 fn order() -> impl Strategy<Value = Order> {
     let credentials = (text(), text()).prop_map(|(username, password)| Credentials { username, password });
-    (pair(), any::<u64>(), any::<u8>(), vec(target(), 0..3), millis(), option::of(credentials), trace()).prop_map(
+    let recall = (pair(), any::<u64>(), any::<u8>(), vec(target(), 0..3), millis(), option::of(credentials), trace()).prop_map(
         |(pair, fence, rung, targets, timeout, credentials, trace)| {
             Order::Recall(RecallOrder { pair, fence: Fence(fence), rung, targets, timeout, credentials, trace })
         },
-    )
+    );
+    let stop = (pair(), any::<u64>()).prop_map(|(pair, fence)| Order::Stop(StopOrder { pair, fence: Fence(fence) }));
+    prop_oneof![recall, stop]
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
@@ -204,6 +208,12 @@ fn policy() -> impl Strategy<Value = Policy> {
             turn_max: d[7],
             max_per_caller: b,
             max_per_callee: c,
+            alert_info: credentials.clone(),
+            display_text: credentials.clone().unwrap_or_default(),
+            answer_after: enabled.then_some(a),
+            on_decline: if enabled { OnDecline::Retry } else { OnDecline::Cancel },
+            message: credentials.iter().map(|text| (text.clone(), text.clone())).collect(),
+            language: credentials.clone().unwrap_or_default(),
             credentials,
             trace_ratio: f64::from(a) / f64::from(u32::MAX),
         },

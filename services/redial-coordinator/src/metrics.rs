@@ -35,10 +35,23 @@ pub enum RecallStep {
     Unreachable,
     /// A NOTIFY reported the new call's outcome.
     Notified,
+    /// Rung 3: it rang and nobody answered.
+    Unanswered,
+    /// Rung 3: busy or declined.
+    Declined,
 }
 
 impl RecallStep {
-    const ALL: [Self; 6] = [Self::Ordered, Self::Undelivered, Self::Accepted, Self::Refused, Self::Unreachable, Self::Notified];
+    const ALL: [Self; 8] = [
+        Self::Ordered,
+        Self::Undelivered,
+        Self::Accepted,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Notified,
+        Self::Unanswered,
+        Self::Declined,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -48,6 +61,8 @@ impl RecallStep {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::Notified => "notified",
+            Self::Unanswered => "unanswered",
+            Self::Declined => "declined",
         }
     }
 }

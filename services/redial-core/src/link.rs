@@ -114,7 +114,7 @@ pub struct RecallReport {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecallResult {
-    /// 2xx to the REFER. It proves nothing yet.
+    /// 2xx to the REFER or the MESSAGE. It proves nothing yet.
     Accepted,
     /// Any other final answer but those of `Unreachable`.
     Refused(u16),
@@ -122,6 +122,10 @@ pub enum RecallResult {
     Unreachable,
     /// A NOTIFY reported this final status of the new call (RFC 3515 section 2.4.5).
     Notified(u16),
+    /// Rung 3: the phone rang and nobody answered.
+    Unanswered,
+    /// Rung 3: somebody is on the phone or does not want to be called: 486, 600, 603, 607, or a BYE before the transfer.
+    Declined(u16),
 }
 
 /// What became of a call between a watched pair.
@@ -266,14 +270,37 @@ pub enum Failure {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     Recall(RecallOrder),
+    Stop(StopOrder),
 }
+
+impl Order {
+    /// Whose recall it is about.
+    #[must_use]
+    pub fn pair(&self) -> &Pair {
+        match self {
+            Self::Recall(order) => &order.pair,
+            Self::Stop(order) => &order.pair,
+        }
+    }
+}
+
+/// The recall with this fence is not wanted any more: what rings stops ringing, nothing of it is sent again and nothing is reported. An order
+/// that gets lost costs no more than a phone that rings until the recall's own time is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopOrder {
+    pub pair: Pair,
+    pub fence: Fence,
+}
+
+/// Rung 3: how much of an order's time is left for the transfer when the phone stops ringing.
+pub const TRANSFER: Duration = Duration::from_secs(5);
 
 /// Ask `pair.caller`'s phone to call `pair.callee` again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecallOrder {
     pub pair: Pair,
     pub fence: Fence,
-    /// Rung of the ladder: 1 REFER without subscription, 2 REFER with its subscription.
+    /// Rung of the ladder: 1 REFER without subscription, 2 REFER with its subscription, 3 a call that is transferred, 4 MESSAGE.
     pub rung: u8,
     /// The caller's contacts that came by this edge, best first. The next is tried only when one is unreachable.
     pub targets: Vec<Target>,

@@ -57,6 +57,15 @@ pub trait WatchStore: Send + Sync + 'static {
     /// Every watch of a shard, for the operator's list. `limit` bounds the answer.
     fn list(&self, shard: Shard, limit: usize) -> impl Future<Output = Result<Vec<Watch>, StoreError>> + Send;
 
+    /// What the last connected recall has taught about phones with this User-Agent, unless that is too long ago.
+    fn learned(&self, now: UnixMillis, agent: &str) -> impl Future<Output = Result<Option<u8>, StoreError>> + Send;
+
+    /// Remembers a lesson until its time is over. Of more than [`MAX_LESSONS`] those that end first are forgotten.
+    fn learn(&self, now: UnixMillis, lesson: &Lesson) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Everything that is remembered, by User-Agent.
+    fn lessons(&self, now: UnixMillis) -> impl Future<Output = Result<Vec<Lesson>, StoreError>> + Send;
+
     /// The store's own clock, if it has one: all replicas can compare theirs with it.
     fn clock(&self) -> impl Future<Output = Result<Option<UnixMillis>, StoreError>> + Send {
         std::future::ready(Ok(None))
@@ -64,6 +73,27 @@ pub trait WatchStore: Send + Sync + 'static {
 
     /// One cheap round trip, for readiness.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// User-Agents that a store remembers: far more kinds of phones than one installation has, and no more than anybody can fill it with.
+pub const MAX_LESSONS: usize = 1000;
+
+/// Phones with this User-Agent were connected by this rung of the ladder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lesson {
+    pub agent: String,
+    pub rung: u8,
+    pub until: UnixMillis,
+}
+
+/// Those that are still valid, by User-Agent, and of too many only those that are valid longest.
+#[must_use]
+pub fn keep_lessons(now: UnixMillis, mut lessons: Vec<Lesson>) -> Vec<Lesson> {
+    lessons.retain(|lesson| lesson.until > now);
+    lessons.sort_by(|a, b| b.until.cmp(&a.until).then_with(|| a.agent.cmp(&b.agent)));
+    lessons.truncate(MAX_LESSONS);
+    lessons.sort_by(|a, b| a.agent.cmp(&b.agent));
+    lessons
 }
 
 #[derive(Clone, Debug, PartialEq)]

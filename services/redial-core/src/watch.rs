@@ -53,10 +53,12 @@ pub enum EndReason {
     Cancelled,
     /// Every attempt was used up, or the callee declined.
     Failed,
+    /// The caller was told by message that the callee is back; calling is up to them.
+    Notified,
 }
 
 impl EndReason {
-    pub const ALL: [Self; 5] = [Self::Connected, Self::Recalled, Self::Expired, Self::Cancelled, Self::Failed];
+    pub const ALL: [Self; 6] = [Self::Connected, Self::Recalled, Self::Expired, Self::Cancelled, Self::Failed, Self::Notified];
 
     /// The word used in metrics, logs and tables.
     #[must_use]
@@ -67,6 +69,7 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
             Self::Failed => "failed",
+            Self::Notified => "notified",
         }
     }
 }

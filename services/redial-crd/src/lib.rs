@@ -14,5 +14,5 @@ mod tests;
 
 pub use claim::{Claim, Scope};
 pub use manifest::yaml;
-pub use spec::{Duration, EndOn, Fanout, PeriodSource, RedialPolicy, RedialPolicySpec, Selector};
+pub use spec::{Duration, EndOn, Fanout, OnDecline, PeriodSource, RedialPolicy, RedialPolicySpec, Selector};
 pub use status::{InForce, RedialPolicyStatus, WatchCounts};

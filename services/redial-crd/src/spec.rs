@@ -1,6 +1,7 @@
 //! What an operator writes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -116,7 +117,8 @@ pub struct RedialPolicySpec {
     /// When a watch has served its purpose. Default established.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_on: Option<EndOn>,
-    /// Rungs of the recall ladder, in order. 1: REFER without subscription, 2: REFER with its subscription. Default 1, 2.
+    /// Rungs of the recall ladder, in order. 1: REFER without subscription, 2: REFER with its subscription, 3: a call that is
+    /// transferred, 4: MESSAGE. Default 1, 2, 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4), inner(range(min = 1, max = 4)))]
     #[x_kube(validation = Rule::new("self.all(r, self.exists_one(s, s == r))").message("ladder names a rung twice"))]
@@ -146,6 +148,32 @@ pub struct RedialPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub trace_ratio: Option<f64>,
+    /// Entry of the coordinator's credentials file for callers' phones that challenge a recall; empty: none. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub credentials: Option<String>,
+    /// Rung 3, the display name of the call; {callee} and {caller} stand for the addresses. Default {callee} is back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200))]
+    pub display_text: Option<String>,
+    /// Rung 3: value of the call's Alert-Info header; empty: none. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200))]
+    pub alert_info: Option<String>,
+    /// Rung 3: the phone is asked to answer by itself after so many whole seconds, like 0s or 2s, or never. Default never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(never|[0-9]{1,4}s)$"))]
+    pub answer_after: Option<String>,
+    /// Rung 3: what it means that the caller is busy or declines. Default cancel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_decline: Option<OnDecline>,
+    /// Rung 4: texts by language tag, with {callee} and {caller}. Default English.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<BTreeMap<String, String>>,
+    /// Rung 4: which of the texts is sent. Default en.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 35))]
+    pub language: Option<String>,
 }
 
 /// Callees by address-of-record, user@domain.
@@ -202,6 +230,14 @@ pub enum Fanout {
 pub enum EndOn {
     ReferSent,
     Established,
+}
+
+/// What a caller means who is busy or declines the call of rung 3.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnDecline {
+    Cancel,
+    Retry,
 }
 
 fn any() -> String {

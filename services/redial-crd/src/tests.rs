@@ -52,7 +52,7 @@ fn what_core_has_by_default_satisfies_the_schema_and_is_read_as_the_default() {
     let typed: RedialPolicySpec = serde_json::from_value(spelled.clone()).unwrap();
     assert_eq!(kube_cel::Validator::new().validate(&schema(), &spelled, None), Ok(()));
     assert_eq!(Claim::read(&spelled).unwrap().default_set(), Ok(set));
-    assert_eq!(typed.ladder, Some(vec![1, 2]));
+    assert_eq!(typed.ladder, Some(vec![1, 2, 3]));
 }
 
 #[test]

@@ -76,6 +76,8 @@ fn examine(status: &v1::StatusResponse) -> Vec<Finding> {
         Some(_) => (Verdict::Ok, format!("{} rules", status.policies.as_ref().map_or(0, |set| set.rules.len()))),
         None => (Verdict::Bad, "none".to_owned()),
     };
+    let learned: Vec<String> = status.learned.iter().map(|l| format!("{}: rung {}", l.user_agent, l.rung)).collect();
+    let learned = if learned.is_empty() { "nothing yet".to_owned() } else { learned.join(", ") };
     vec![
         finding("coordinator", Verdict::Ok, coordinator),
         finding("store", store, store_detail),
@@ -84,6 +86,7 @@ fn examine(status: &v1::StatusResponse) -> Vec<Finding> {
         finding("versions", version, version_detail.to_owned()),
         finding("policy", policy, policy_detail),
         finding("watches", Verdict::Ok, status.watches.to_string()),
+        finding("learned", Verdict::Ok, learned),
     ]
 }
 

@@ -1,7 +1,10 @@
-//! Dialogs that recalls make: REFER's implicit subscription (RFC 3515, RFC 4488, RFC 6665, RFC 7647).
+//! Dialogs that recalls make: [`Dialog`] of an INVITE, and REFER's implicit subscription (RFC 3515, RFC 4488, RFC 6665, RFC 7647).
 
+mod call;
 #[cfg(test)]
 mod tests;
+
+pub use call::{Dialog, Refused};
 
 use std::time::{Duration, Instant};
 

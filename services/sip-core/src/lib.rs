@@ -6,6 +6,7 @@
 //! - [`transaction`]: the four machines of RFC 3261 section 17 with RFC 6026 and RFC 4320
 //! - [`dialog`]: dialogs and REFER subscriptions as far as recalls need them
 //! - [`digest`]: RFC 7616 and RFC 8760
+//! - [`sdp`]: what a call without media says of itself
 //! - [`sipfrag`]: RFC 3420 status lines
 
 pub mod dialog;
@@ -13,6 +14,7 @@ pub mod digest;
 mod keyed;
 pub mod message;
 pub mod routing;
+pub mod sdp;
 pub mod sipfrag;
 pub mod transaction;
 pub mod uri;

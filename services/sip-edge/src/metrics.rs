@@ -53,7 +53,7 @@ pub struct Metrics {
 
 /// Rungs of the recall ladder (design: 1 to 4), counted as given; others share the last place.
 const RUNGS: usize = 5;
-const RECALL_RESULTS: [&str; 4] = ["accepted", "refused", "unreachable", "notified"];
+const RECALL_RESULTS: [&str; 6] = ["accepted", "refused", "unreachable", "notified", "unanswered", "declined"];
 
 /// One count per method and status code.
 #[derive(Debug)]
@@ -165,6 +165,8 @@ impl Metrics {
             RecallResult::Refused(_) => 1,
             RecallResult::Unreachable => 2,
             RecallResult::Notified(_) => 3,
+            RecallResult::Unanswered => 4,
+            RecallResult::Declined(_) => 5,
         };
         self.recalls[usize::from(rung).min(RUNGS - 1)][result].fetch_add(1, Relaxed);
     }

@@ -78,7 +78,12 @@ impl<S: WatchStore> Coordinator<S> {
         let inner = self.inner.clone();
         self.inner.tasks.spawn_on(
             async move {
-                for Order::Recall(order) in orders {
+                let recalls = orders.into_iter().filter_map(|order| match order {
+                    Order::Recall(order) => Some(order),
+                    // Nothing waits for it: what rings stops by itself.
+                    Order::Stop(_) => None,
+                });
+                for order in recalls {
                     inner.engine.undelivered(clock::unix(), &order).await;
                 }
             },

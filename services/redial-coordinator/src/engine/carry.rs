@@ -1,6 +1,6 @@
 //! Carries out what the machine decides.
 
-use redial_core::link::{Credentials, Order, RecallOrder, Target};
+use redial_core::link::{Credentials, Order, RecallOrder, StopOrder, Target};
 use redial_core::machine::{self, Decision, Input};
 use redial_core::store::{Step, StepOutcome, StoreError, Turn};
 use redial_core::watch::State;
@@ -52,7 +52,12 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             let decision = machine::on(now, policy, &watch, &input);
             match self.carry_out(now, policy, &watch, decision, None).await? {
                 Outcome::Stale => {}
-                outcome => return Ok(outcome),
+                outcome => {
+                    if overtakes(&watch, &input, &outcome) {
+                        self.stop_recall(now, &watch).await;
+                    }
+                    return Ok(outcome);
+                }
             }
         }
         Ok(Outcome::Stale)
@@ -128,6 +133,9 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         self.count_end(pair, reason);
         self.balance(now, watch, reason);
         self.tell_end(began, watch, reason);
+        if reason == EndReason::Connected {
+            self.learn(now, watch).await;
+        }
         match turn {
             Turn::Take { until } | Turn::Keep { until } => self.after_turn(&pair.callee, until).await?,
             Turn::Release if watch.state != State::Armed => self.schedule(now, Wake::Serve(pair.callee.clone())),
@@ -172,7 +180,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         };
         let sent = self.contacts(watch, bindings).is_some_and(|(edge, targets)| {
             // Nothing of a recall is sent after the deadline (P4).
-            let timeout = policy.recall_timeout.min(watch.deadline.since(now));
+            let timeout = machine::recall_time(policy, rung).min(watch.deadline.since(now));
             let order = RecallOrder {
                 pair: watch.pair.clone(),
                 fence: watch.fence,
@@ -192,6 +200,17 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         self.metrics.recall(rung, if sent { RecallStep::Ordered } else { RecallStep::Undelivered });
         tracing::info!(callee = watch.pair.callee.as_str(), caller = watch.pair.caller.as_str(), rung, sent, "recall");
         Ok(sent)
+    }
+
+    /// The recall that `watch` was claimed for is not wanted any more. As good as can be: a phone that is not told rings until its time is over.
+    async fn stop_recall(&self, now: UnixMillis, watch: &Watch) {
+        let found = self.store.bindings(now, std::slice::from_ref(&watch.pair.caller)).await;
+        self.note(now, &found);
+        let bindings = found.ok().and_then(|mut found| found.pop()).unwrap_or_default();
+        if let Some((edge, _)) = self.contacts(watch, &bindings) {
+            let stop = StopOrder { pair: watch.pair.clone(), fence: watch.fence };
+            let _ = self.gateway.order(&edge, Order::Stop(stop));
+        }
     }
 
     /// Who we are for the caller's phone, as the policy says.
@@ -222,11 +241,16 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     /// The edge to recall the caller through, and the caller's contacts there, best first: the phone that armed the watch, then by
     /// preference, then the newest. None when no edge of the caller's is attached here.
     pub(super) fn contacts(&self, watch: &Watch, bindings: &[Binding]) -> Option<(EdgeId, Vec<Target>)> {
-        let mut ranked: Vec<&Binding> = bindings.iter().filter(|b| self.gateway.is_attached(&b.edge)).collect();
-        ranked.sort_by_key(|b| std::cmp::Reverse((b.flow == watch.caller_flow, b.q, b.expires_at)));
+        let ranked = self.ranked(watch, bindings);
         let edge = ranked.first()?.edge.clone();
         let targets = ranked.into_iter().filter(|b| b.edge == edge).map(Target::from).collect();
         Some((edge, targets))
+    }
+
+    pub(super) fn ranked<'b>(&self, watch: &Watch, bindings: &'b [Binding]) -> Vec<&'b Binding> {
+        let mut ranked: Vec<&Binding> = bindings.iter().filter(|b| self.gateway.is_attached(&b.edge)).collect();
+        ranked.sort_by_key(|b| std::cmp::Reverse((b.flow == watch.caller_flow, b.q, b.expires_at)));
+        ranked
     }
 
     /// A callee that registered between the look that found it offline and the write is seen now (the machine says when to ask).
@@ -242,4 +266,11 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             self.schedule(due, Wake::Look(pair.clone()));
         }
     }
+}
+
+/// Something else than the recall's own outcome has changed a watch while a phone may be ringing for it.
+fn overtakes(watch: &Watch, input: &Input, outcome: &Outcome) -> bool {
+    matches!(watch.state, State::Claimed { .. })
+        && matches!(outcome, Outcome::Stepped(_) | Outcome::Ended(_))
+        && matches!(input, Input::CallSeen | Input::CalleeOffline { .. } | Input::Call { .. } | Input::Cancel)
 }

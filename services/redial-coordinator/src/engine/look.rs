@@ -159,7 +159,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     async fn look_parked(&self, now: UnixMillis, watch: &Watch, caller_returned: bool) -> Result<(), StoreError> {
         if let Outcome::TurnTaken { until } = self.look_alone(now, watch, caller_returned).await? {
             // As if the callee were offline: no recall now, but no longer parked.
-            let unpark = Situation { callee_online: false, caller_online: true, caller_returned: true };
+            let unpark = Situation { callee_online: false, caller_online: true, caller_returned: true, learned: None };
             self.apply(now, &watch.pair, None, Input::Look(unpark)).await?;
             self.store.hasten(std::slice::from_ref(&watch.pair), until).await?;
         }
@@ -177,7 +177,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         // A REGISTER that came while the recall was under way found nothing parked; it is seen by what it left.
         let returned_unseen = watch.parked && !caller.is_empty() && fingerprint(&caller) != watch.caller_seen;
         let caller_returned = caller_returned || returned_unseen;
-        let situation = Situation { callee_online: !callee.is_empty(), caller_online: !caller.is_empty(), caller_returned };
+        let situation = Situation { callee_online: !callee.is_empty(), caller_online: !caller.is_empty(), caller_returned, learned: None };
         self.look_at(now, policy, watch, situation, &caller).await
     }
 }

@@ -6,6 +6,7 @@
 
 mod carry;
 mod census;
+mod learn;
 mod look;
 mod outage;
 mod register;

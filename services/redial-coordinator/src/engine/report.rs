@@ -94,6 +94,8 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
                 RecallResult::Refused(_) => RecallStep::Refused,
                 RecallResult::Unreachable => RecallStep::Unreachable,
                 RecallResult::Notified(_) => RecallStep::Notified,
+                RecallResult::Unanswered => RecallStep::Unanswered,
+                RecallResult::Declined(_) => RecallStep::Declined,
             };
             self.metrics.recall(r.rung, step);
         }

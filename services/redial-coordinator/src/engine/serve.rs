@@ -4,6 +4,7 @@ use redial_core::binding::fingerprint;
 use redial_core::machine::{self, Input, Situation};
 use redial_core::policy::Fanout;
 use redial_core::store::StoreError;
+use redial_core::watch::State;
 use redial_core::{Aor, Binding, EdgeGateway, Pair, Policy, UnixMillis, Watch, WatchStore};
 
 use super::Engine;
@@ -45,7 +46,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             let callers: Vec<Aor> = picked.iter().map(|w| w.pair.caller.clone()).collect();
             let bindings = self.store.bindings(now, &callers).await?;
             for (watch, caller) in picked.iter().zip(&bindings) {
-                let situation = Situation { callee_online: true, caller_online: !caller.is_empty(), caller_returned: false };
+                let situation = Situation { callee_online: true, caller_online: !caller.is_empty(), ..Situation::default() };
                 match self.look_at(now, policy, watch, situation, caller).await? {
                     // A change to or by somebody in progress is seen by `pick`; everybody else is done for now.
                     Outcome::Stepped(next) => replace(&mut queue, next),
@@ -105,9 +106,12 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         now: UnixMillis,
         policy: &Policy,
         watch: &Watch,
-        situation: Situation,
+        mut situation: Situation,
         caller: &[Binding],
     ) -> Result<Outcome, StoreError> {
+        if watch.state == State::Armed && watch.attempts == 0 && policy.ladder.len() > 1 && situation.callee_online {
+            situation.learned = self.learned(now, watch, caller).await?;
+        }
         let mut decision = machine::on(now, policy, watch, &Input::Look(situation));
         let orders = match &mut decision {
             machine::Decision::Step { step, order: Some(_), .. } => {

@@ -116,6 +116,7 @@ impl<S: WatchStore> Operator for OperatorService<S> {
         let c = &self.coordinator;
         let pinged = c.ping().await;
         let edges = c.hub().attached().into_iter();
+        let learned = c.engine().store().lessons(clock::unix()).await.unwrap_or_default().into_iter();
         Ok(Response::new(v1::StatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             replica: c.setup().replica.clone(),
@@ -127,6 +128,7 @@ impl<S: WatchStore> Operator for OperatorService<S> {
             notifications: c.notifications(),
             uptime_ms: u64::try_from(c.uptime().as_millis()).unwrap_or(u64::MAX),
             policies: Some((&*c.engine().policies()).into()),
+            learned: learned.map(|l| v1::Lesson { user_agent: l.agent, rung: l.rung.into(), until: l.until.0 }).collect(),
             sweep_interval_ms: u64::try_from(c.setup().sweep_interval.as_millis()).unwrap_or(u64::MAX),
         }))
     }

@@ -11,6 +11,9 @@ use redial_core::{Aor, Pair, Shard};
 /// Prefix of every watch record; what follows is `{shard}:callee|caller`.
 const WATCH: &str = "redial:watch:";
 
+/// User-Agent to the rung of the ladder that connected such a phone. One key for all, so it has no shard.
+pub(super) const LEARNED: &str = "redial:learned";
+
 pub(super) fn bind(aor: &Aor) -> String {
     of_aor("redial:bind:", aor)
 }

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use redial_core::link::Register;
-use redial_core::store::{ArmOutcome, Due, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
+use redial_core::store::{ArmOutcome, Due, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
 use redial_core::{Aor, Binding, Fence, Pair, Shard, UnixMillis, Watch, WatchStore};
 use redial_runtime::clock;
 
 /// Upper bounds in seconds: from a pipeline on the same machine to an operation that is given up.
 const BOUNDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
 
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 19] = [
     "register",
     "lookup",
     "bindings",
@@ -29,6 +29,9 @@ const KINDS: [&str; 16] = [
     "parked",
     "due",
     "list",
+    "learned",
+    "learn",
+    "lessons",
     "clock",
     "ping",
 ];
@@ -139,6 +142,18 @@ impl<S: WatchStore> WatchStore for Timed<S> {
 
     async fn list(&self, shard: Shard, limit: usize) -> Result<Vec<Watch>, StoreError> {
         self.measure("list", self.store.list(shard, limit)).await
+    }
+
+    async fn learned(&self, now: UnixMillis, agent: &str) -> Result<Option<u8>, StoreError> {
+        self.measure("learned", self.store.learned(now, agent)).await
+    }
+
+    async fn learn(&self, now: UnixMillis, lesson: &Lesson) -> Result<(), StoreError> {
+        self.measure("learn", self.store.learn(now, lesson)).await
+    }
+
+    async fn lessons(&self, now: UnixMillis) -> Result<Vec<Lesson>, StoreError> {
+        self.measure("lessons", self.store.lessons(now)).await
     }
 
     async fn clock(&self) -> Result<Option<UnixMillis>, StoreError> {

@@ -43,7 +43,7 @@ impl Subject for Redis {
         &self.store
     }
     async fn traces(&self, _: UnixMillis) -> usize {
-        self.keys("*").iter().filter(|key| !key.starts_with("redial:bind:")).count()
+        self.keys("*").iter().filter(|key| !key.starts_with("redial:bind:") && *key != "redial:learned").count()
     }
     async fn run_out(&self, pair: &Pair) {
         let gone = async {

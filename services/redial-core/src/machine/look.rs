@@ -37,7 +37,10 @@ impl Case<'_> {
         if !at.caller_online {
             return if w.parked { self.wait(w.deadline) } else { self.rest(true) };
         }
-        match self.policy.ladder.first() {
+        // A phone that has changed its ways since is asked from the first rung on when this attempt has failed.
+        let ladder = &self.policy.ladder;
+        let learned = at.learned.filter(|rung| w.attempts == 0 && ladder.contains(rung));
+        match learned.as_ref().or(ladder.first()) {
             Some(&rung) => self.claim(rung, w.attempts),
             None => self.wait(w.deadline),
         }

@@ -16,7 +16,7 @@ pub(crate) mod tests;
 
 use std::time::Duration;
 
-use crate::link::{CallResult, RecallResult};
+use crate::link::{CallResult, RecallResult, TRANSFER};
 use crate::policy::{Fanout, Policy};
 use crate::store::{Step, Turn};
 use crate::watch::{EndReason, State, Watch};
@@ -59,6 +59,8 @@ pub struct Situation {
     pub caller_online: bool,
     /// The caller registered just now: a parked watch may be tried again at once.
     pub caller_returned: bool,
+    /// The rung by which the caller's kind of phone was connected before: a first attempt starts with it if the ladder has it.
+    pub learned: Option<u8>,
 }
 
 /// What to do about it.
@@ -116,6 +118,12 @@ pub fn pick<'a>(now: UnixMillis, policy: &Policy, queue: &'a [Watch]) -> Vec<&'a
     }
 }
 
+/// How long an edge may take over a recall on this rung. A call that is answered at the last moment still has to be transferred.
+#[must_use]
+pub fn recall_time(policy: &Policy, rung: u8) -> Duration {
+    if rung == 3 { policy.recall_timeout.saturating_add(TRANSFER) } else { policy.recall_timeout }
+}
+
 /// When the present state gives up by itself; `None` while armed.
 #[must_use]
 pub fn in_progress_until(state: &State) -> Option<UnixMillis> {
@@ -159,7 +167,7 @@ impl Case<'_> {
     /// Claims the watch for a recall on `rung`. With fifo every claim asks for the turn, also one that follows another: who has it
     /// keeps it, but a lease that ran out long ago, or a policy that was `all` until now, may have left it to somebody else.
     fn claim(self, rung: u8, attempts: u32) -> Decision {
-        let lease_until = self.now.after(self.policy.recall_timeout).after(LEASE_SLACK);
+        let lease_until = self.now.after(recall_time(self.policy, rung)).after(LEASE_SLACK);
         let turn = match self.policy.fanout {
             Fanout::All => Turn::Leave,
             Fanout::Fifo => Turn::Take { until: lease_until.after(LEASE_SLACK) },

@@ -2,7 +2,7 @@
 
 use super::{Case, Decision, Input, UNDELIVERED_WAIT};
 use crate::link::{CallResult, RecallResult};
-use crate::policy::{EndOn, Fanout};
+use crate::policy::{EndOn, Fanout, OnDecline};
 use crate::store::Turn;
 use crate::watch::{EndReason, State, Watch};
 use crate::{Fence, backoff};
@@ -12,6 +12,13 @@ impl Case<'_> {
     pub(super) fn conclusive(self, input: &Input) -> Option<Decision> {
         match *input {
             Input::Cancel => Some(self.end(EndReason::Cancelled, Turn::Release)),
+            // Nothing more can be done after a message; what the policy says of accepted recalls is about calls.
+            Input::Recall { fence, rung: 4, result: RecallResult::Accepted }
+                if self.policy.ladder.last() == Some(&4) && self.is_claim(fence, 4) =>
+            {
+                let until = self.now.after(self.policy.recall_timeout);
+                Some(self.end(EndReason::Notified, self.turn_until(until)))
+            }
             // A NOTIFY may overtake its 202; one of success says that the recall was taken as well.
             Input::Recall { fence, rung, result: RecallResult::Accepted | RecallResult::Notified(..300) }
                 if self.policy.end_on == EndOn::ReferSent && self.is_claim(fence, rung) =>
@@ -57,6 +64,11 @@ impl Case<'_> {
                 }
                 RecallResult::Refused(_) => self.next_rung(rung),
                 RecallResult::Unreachable => self.caller_gone(),
+                RecallResult::Unanswered => self.attempt_failed(),
+                RecallResult::Declined(_) => match self.policy.on_decline {
+                    OnDecline::Cancel => self.end(EndReason::Cancelled, Turn::Release),
+                    OnDecline::Retry => self.attempt_failed(),
+                },
                 // A NOTIFY may overtake its 202: a failed call is as good as the answer, a success says only that the recall was taken.
                 RecallResult::Notified(300..) => self.attempt_failed(),
                 RecallResult::Notified(_) => self.recall_report(fence, rung, RecallResult::Accepted),

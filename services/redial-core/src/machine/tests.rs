@@ -6,7 +6,7 @@ use crate::{Aor, Flow, Pair};
 
 pub(super) const NOW: UnixMillis = UnixMillis(1_000_000);
 pub(super) const DEADLINE: UnixMillis = UnixMillis(1_000_000 + 3_600_000);
-pub(super) const HERE: Situation = Situation { callee_online: true, caller_online: true, caller_returned: false };
+pub(super) const HERE: Situation = Situation { callee_online: true, caller_online: true, caller_returned: false, learned: None };
 
 pub(crate) fn watch(state: State) -> Watch {
     Watch {

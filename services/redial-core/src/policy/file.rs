@@ -2,11 +2,12 @@
 //!
 //! Every unknown key and every bad value is reported, one line per key, before anything is used; nothing is corrected silently.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::{EndOn, Fanout, PeriodSource, Policy, PolicySet, Rule, duration};
+use super::{EndOn, Fanout, OnDecline, PeriodSource, Policy, PolicySet, Rule, duration};
 
 /// One key of the policy file and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -185,6 +186,12 @@ fn apply(policy: &mut Policy, key: &str, value: &Value) -> Result<(), String> {
         "turnMax" => policy.turn_max = time(value)?,
         "maxPerCaller" => policy.max_per_caller = whole::<u32>(value).and_then(at_least_one)?,
         "maxPerCallee" => policy.max_per_callee = whole::<u32>(value).and_then(at_least_one)?,
+        "displayText" => policy.display_text = string(value).and_then(text)?,
+        "alertInfo" => policy.alert_info = string(value).and_then(text).map(optional)?,
+        "answerAfter" => policy.answer_after = seconds_or_never(value)?,
+        "onDecline" => policy.on_decline = one_of(value, &[("cancel", OnDecline::Cancel), ("retry", OnDecline::Retry)])?,
+        "message" => policy.message = texts(value)?,
+        "language" => policy.language = string(value).and_then(language)?,
         "credentials" => policy.credentials = string(value).map(optional)?,
         "traceRatio" => policy.trace_ratio = ratio(value)?,
         _ => return Err("unknown key".to_owned()),
@@ -210,6 +217,7 @@ fn contradictions(p: &Policy) -> Vec<(&'static str, String)> {
     refuse(p.retry_initial > p.retry_max, "retryInitial", "is longer than retryMax");
     refuse(p.ladder.is_empty(), "ladder", "must have at least one rung");
     refuse(repeats(&p.ladder), "ladder", "names a rung twice");
+    refuse(!p.message.contains_key(&p.language), "language", "has no text in message");
     refuse(repeats(&p.period_from), "periodFrom", "names a source twice");
     found
 }
@@ -238,6 +246,10 @@ fn print(p: &Policy) -> Table {
         EndOn::ReferSent => "referSent",
         EndOn::Established => "established",
     };
+    let on_decline = match p.on_decline {
+        OnDecline::Cancel => "cancel",
+        OnDecline::Retry => "retry",
+    };
     [
         ("enabled", Value::Boolean(p.enabled)),
         ("periodHeader", string(&p.period_header)),
@@ -257,6 +269,12 @@ fn print(p: &Policy) -> Table {
         ("turnMax", time(p.turn_max)),
         ("maxPerCaller", number(p.max_per_caller)),
         ("maxPerCallee", number(p.max_per_callee)),
+        ("displayText", string(&p.display_text)),
+        ("alertInfo", string(p.alert_info.as_deref().unwrap_or_default())),
+        ("answerAfter", p.answer_after.map_or_else(|| string(NEVER), |s| time(Duration::from_secs(s.into())))),
+        ("onDecline", string(on_decline)),
+        ("message", Value::Table(p.message.iter().map(|(language, text)| (language.clone(), string(text))).collect())),
+        ("language", string(&p.language)),
         ("credentials", string(p.credentials.as_deref().unwrap_or_default())),
         ("traceRatio", Value::Float(p.trace_ratio)),
     ]
@@ -272,6 +290,42 @@ fn boolean(value: &Value) -> Result<bool, String> {
 fn string(value: &Value) -> Result<String, String> {
     value.as_str().map(str::to_owned).ok_or_else(|| expected("a string", value))
 }
+
+const NEVER: &str = "never";
+
+fn seconds_or_never(value: &Value) -> Result<Option<u32>, String> {
+    if value.as_str() == Some(NEVER) {
+        return Ok(None);
+    }
+    let duration = time(value)?;
+    let seconds = u32::try_from(duration.as_secs()).ok().filter(|_| duration.subsec_nanos() == 0);
+    seconds.map(Some).ok_or_else(|| expected("whole seconds or \"never\"", value))
+}
+
+/// Becomes part of a header, so it is one line.
+fn text(text: String) -> Result<String, String> {
+    if text.chars().any(char::is_control) { Err("has a control character".to_owned()) } else { Ok(text) }
+}
+
+/// RFC 5646, as far as a header needs it to be right.
+fn language(tag: String) -> Result<String, String> {
+    let right =
+        !tag.is_empty() && tag.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()));
+    if right { Ok(tag) } else { Err(format!("{tag:?} is no language tag")) }
+}
+
+/// Language to text. A MESSAGE outside of a call must stay below 1300 bytes (RFC 3428 section 8), headers included.
+fn texts(value: &Value) -> Result<BTreeMap<String, String>, String> {
+    let table = value.as_table().ok_or_else(|| expected("a table of language = \"text\"", value))?;
+    let entry = |(tag, value): (&String, &Value)| {
+        let text = string(value)?;
+        let fits = !text.is_empty() && text.len() <= MAX_MESSAGE;
+        if fits { Ok((language(tag.clone())?, text)) } else { Err(format!("the text for {tag} must have 1 to {MAX_MESSAGE} bytes")) }
+    };
+    table.iter().map(entry).collect()
+}
+
+const MAX_MESSAGE: usize = 500;
 
 /// Empty is none, so that a rule can take back what the default gives.
 fn optional(text: String) -> Option<String> {
@@ -311,9 +365,8 @@ fn at_least_one<T: PartialOrd + From<u8>>(n: T) -> Result<T, String> {
 
 fn rung(value: &Value) -> Result<u8, String> {
     match value.as_integer() {
-        Some(1) => Ok(1),
-        Some(2) => Ok(2),
-        _ => Err(expected("rungs 1 (REFER without subscription) or 2 (REFER with subscription)", value)),
+        Some(rung @ 1..=4) => Ok(rung as u8),
+        _ => Err(expected("rungs 1 (REFER), 2 (REFER with subscription), 3 (call and transfer) or 4 (MESSAGE)", value)),
     }
 }
 

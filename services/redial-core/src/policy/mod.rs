@@ -4,6 +4,7 @@ mod duration;
 mod file;
 mod pattern;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::Aor;
@@ -33,7 +34,7 @@ pub struct Policy {
     /// How long after an accepted recall the caller's INVITE may take. Default 20 s.
     pub recall_timeout: Duration,
     pub end_on: EndOn,
-    /// Rungs of the recall ladder, in order. Default 1, 2.
+    /// Rungs of the recall ladder, in order. Default 1, 2, 3.
     pub ladder: Vec<u8>,
     /// Recalls that may fail before the watch ends as failed. Default 5.
     pub max_attempts: u32,
@@ -52,6 +53,17 @@ pub struct Policy {
     pub credentials: Option<String>,
     /// Share of watches whose story is traced, 0.0 to 1.0; 0 is off. Without an OTLP endpoint nothing is. Default 0.01.
     pub trace_ratio: f64,
+    /// Rung 3, the display name of the call: `{callee}` and `{caller}` stand for the addresses. Default `{callee} is back`.
+    pub display_text: String,
+    /// Rung 3: value of an Alert-Info header (RFC 3261 section 20.4), for phones that ring in another way by it. Default none.
+    pub alert_info: Option<String>,
+    /// Rung 3: the phone is asked to answer by itself after so many seconds (`answer-after` in Call-Info). Default: it is not asked.
+    pub answer_after: Option<u32>,
+    pub on_decline: OnDecline,
+    /// Rung 4: texts by language tag (RFC 5646), with `{callee}` and `{caller}`. Default English.
+    pub message: BTreeMap<String, String>,
+    /// Rung 4: which of them is sent. Default `en`.
+    pub language: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +78,15 @@ pub enum Fanout {
     Fifo,
     /// Every caller at once.
     All,
+}
+
+/// What a caller means who is busy or declines the call of rung 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDecline {
+    /// Forget it: the watch ends as cancelled.
+    Cancel,
+    /// Not now: a failed attempt, tried again later.
+    Retry,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +129,7 @@ impl Default for Policy {
             fanout: Fanout::Fifo,
             recall_timeout: 20 * S,
             end_on: EndOn::Established,
-            ladder: vec![1, 2],
+            ladder: vec![1, 2, 3],
             max_attempts: 5,
             retry_initial: 30 * S,
             retry_max: 600 * S,
@@ -117,6 +138,12 @@ impl Default for Policy {
             max_per_callee: 256,
             credentials: None,
             trace_ratio: 0.01,
+            display_text: "{callee} is back".to_owned(),
+            alert_info: None,
+            answer_after: None,
+            on_decline: OnDecline::Cancel,
+            message: BTreeMap::from([("en".to_owned(), "{callee} can be reached again.".to_owned())]),
+            language: "en".to_owned(),
         }
     }
 }

@@ -93,10 +93,12 @@ fn line(from: Message<'_>, field: &Field, name: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A request that we originate (REFER, OPTIONS, NOTIFY's answer is a response), composed through rsip.
+pub use rsip::Method as RequestMethod;
+
+/// A request that we originate, composed through rsip.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestSpec<'a> {
-    pub method: &'a str,
+    pub method: RequestMethod,
     pub uri: &'a str,
     /// Complete Via value.
     pub via: &'a str,
@@ -114,8 +116,7 @@ pub struct RequestSpec<'a> {
 }
 
 impl RequestSpec<'_> {
-    /// The complete message. Header values go through rsip as raw strings; the start line is written here because rsip's `Uri` and `Method` do
-    /// not take every URI and method.
+    /// The complete message. Header values go through rsip as raw strings.
     pub fn compose(&self) -> Vec<u8> {
         use rsip::headers::{self as h, UntypedHeader as _};
         let mut headers = rsip::Headers::default();
@@ -132,10 +133,18 @@ impl RequestSpec<'_> {
             headers.push(rsip::Header::Other(name.into(), value.into()));
         }
         headers.push(h::ContentLength::new(self.body.len().to_string()).into());
-        let mut out = format!("{} {} {}\r\n{headers}\r\n", self.method, self.uri, rsip::Version::V2).into_bytes();
+        let request = rsip::Request { method: self.method, uri: carried(self.uri), version: rsip::Version::V2, headers, body: Vec::new() };
+        let mut out = request.to_string().into_bytes();
         out.extend_from_slice(self.body);
         out
     }
+}
+
+/// rsip's URI that prints as `uri` does. What rsip reads wrong (IPv6 references, `?` headers, unknown parameters in odd spellings) it carries
+/// whole in place of the host, so that it prints what it was given.
+fn carried(uri: &str) -> rsip::Uri {
+    let read = rsip::Uri::try_from(uri).ok().filter(|read| read.to_string() == uri);
+    read.unwrap_or_else(|| rsip::Uri { host_with_port: rsip::Host::Domain(uri.into()).into(), ..rsip::Uri::default() })
 }
 
 /// The ACK for a non-2xx final response to `invite` as it was sent (RFC 3261 section 17.1.1.3).
@@ -179,6 +188,8 @@ fn hop_request(method: &str, invite: Message<'_>, to_of: Message<'_>) -> Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
     use crate::message::{MessageBuf, Method, validate_request, validate_response};
 
     const INVITE: &[u8] = b"INVITE sip:kai@198.51.100.8;ob SIP/2.0\r\nv: SIP/2.0/UDP us;branch=z9hG4bK2,\r\n SIP/2.0/UDP 198.51.100.7;rport;branch=z9hG4bK1\r\n\
@@ -222,7 +233,7 @@ Timestamp: 7\r\ni: x@y\r\nCSeq: 0042\r\n INVITE\r\n\r\n";
     fn our_own_index_reads_what_rsip_composed() {
         let routes = ["<sip:r1;lr>".to_owned(), "<sip:[2001:db8::2];lr>".to_owned()];
         let spec = RequestSpec {
-            method: "REFER",
+            method: RequestMethod::Refer,
             uri: "sip:john.doe@[2001:db8::1]:5070;transport=udp;ob",
             via: "SIP/2.0/UDP [2001:db8::9];rport;branch=z9hG4bKx",
             from: "<sip:redial@harbor.example>;tag=u",
@@ -244,6 +255,28 @@ Timestamp: 7\r\ni: x@y\r\nCSeq: 0042\r\n INVITE\r\n\r\n";
         assert_eq!((view.call_id(), view.cseq().map(|c| c.number), view.max_forwards()), (Some("c@us"), Some(7), Some(Some(70))));
         assert_eq!(view.first(Header::ReferTo), Some(spec.headers[0].1.as_bytes()));
         assert_eq!(view.first(Header::ReferSub), Some(&b"false"[..]));
+    }
+
+    #[test]
+    fn rsip_prints_every_uri_as_it_was_given() {
+        for uri in [
+            "sip:alice@192.0.2.9:5070;ob",
+            "sip:john.doe@[2001:db8::1]:5070;transport=udp;ob",
+            "sips:a%20b@example.com",
+            "sip:+15551234@gw.example.com;user=phone;x-y=\"z\"",
+            "sip:192.0.2.9",
+            "tel:+15551234",
+        ] {
+            assert_eq!(carried(uri).to_string(), uri);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_phone_calls_itself_is_the_request_uri(user in "[a-zA-Z0-9._%+-]{1,12}", host in "[a-z0-9.]{1,12}|\\[[0-9a-f:]{2,12}\\]", rest in "(:[0-9]{1,4})?(;[a-z]{1,6}(=[a-zA-Z0-9%]{1,6})?){0,3}") {
+            let uri = format!("sip:{user}@{host}{rest}");
+            prop_assert_eq!(carried(&uri).to_string(), uri);
+        }
     }
 
     #[test]

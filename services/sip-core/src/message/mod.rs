@@ -9,7 +9,7 @@ pub mod reason;
 pub mod validate;
 pub mod values;
 
-pub use compose::{RequestSpec, ResponseSpec};
+pub use compose::{RequestMethod, RequestSpec, ResponseSpec};
 pub use edit::Edit;
 pub use header::Header;
 pub use index::{Index, ParseError};

@@ -84,6 +84,14 @@ impl Core {
         Some(format!("SIP/2.0/UDP {sent_by};branch={};rport", branch.text().as_str()))
     }
 
+    /// Via value of the ACK for a 2xx to an INVITE of our own: the same whenever it is made, and no client transaction's.
+    pub(crate) fn via_of_ack(&self, to: Peer, call_id: &str, cseq: u32) -> Option<String> {
+        let sent_by = self.advertised.get(usize::from(to.listener))?;
+        let serial = hash_of(&(self.loop_seed, call_id, cseq));
+        let branch = Branch { serial, ..self.branch(0) }.text();
+        Some(format!("SIP/2.0/UDP {sent_by};branch={};rport", branch.as_str()))
+    }
+
     /// The branch of the next client transaction.
     pub(crate) fn branch(&self, loop_hash: u32) -> Branch {
         Branch { edge: self.edge_tag, worker: self.worker, serial: self.clients.next_id().to_u64(), loop_hash }

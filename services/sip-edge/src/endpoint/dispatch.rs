@@ -87,6 +87,8 @@ impl Endpoint {
             }
         };
         match (method, self.core.find_server(key)) {
+            // For a 2xx of ours to a re-INVITE: there is nothing left to be repeated.
+            (Method::Ack, _) if request.to_tag().is_some_and(|tag| owner_of_tag(tag).is_some()) => {}
             (Method::Ack, Some(id)) => {
                 if self.core.server_ack(now, id, out) {
                     self.core.on_ack(from, request, out);

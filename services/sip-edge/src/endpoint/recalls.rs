@@ -33,14 +33,23 @@ impl RecallContext for Context<'_> {
         self.core.via(peer, None, 0).unwrap_or_default()
     }
 
-    fn send_request(&mut self, peer: Peer, bytes: Vec<u8>, owner: RecallId) {
-        let id = self.core.open_client(self.now, Method::Refer, peer, ClientOwner::Recall(owner), bytes, self.out);
+    fn ack_via(&mut self, peer: Peer, call_id: &str, cseq: u32) -> String {
+        self.core.via_of_ack(peer, call_id, cseq).unwrap_or_default()
+    }
+
+    fn send_request(&mut self, peer: Peer, method: Method<'static>, bytes: Vec<u8>, owner: RecallId) {
+        let id = self.core.open_client(self.now, method, peer, ClientOwner::Recall(owner), bytes, self.out);
         self.core.recalls.insert(owner, id);
+    }
+
+    fn send_ack(&mut self, peer: Peer, bytes: &[u8]) {
+        self.out.send(peer, bytes);
+        self.core.config.metrics.request_out(Method::Ack);
     }
 
     fn stop(&mut self, owner: RecallId) {
         if let Some(id) = self.core.recalls.remove(&owner) {
-            self.core.drop_client(id);
+            self.core.give_up_client(self.now, id, self.out);
         }
     }
 
@@ -62,6 +71,10 @@ fn span(now: Now, report: &RecallReport, began: Now, parent: TraceContext) -> Sp
         RecallResult::Refused(code) => {
             Span { failed: true, ..refer.word("redial.result", "refused").number("sip.response.status_code", code) }
         }
+        RecallResult::Unanswered => Span { failed: true, ..refer.word("redial.result", "unanswered") },
+        RecallResult::Declined(code) => {
+            Span { failed: true, ..refer.word("redial.result", "declined").number("sip.response.status_code", code) }
+        }
         RecallResult::Unreachable => Span { failed: true, ..refer.word("redial.result", "unreachable") },
         RecallResult::Notified(code) => {
             let notify = Span::new("NOTIFY", SpanKind::Server, parent.child("NOTIFY", fence.0), Some(refer.context), pair);
@@ -72,8 +85,11 @@ fn span(now: Now, report: &RecallReport, began: Now, parent: TraceContext) -> Sp
 
 impl Endpoint {
     pub(super) fn order(&mut self, now: Now, order: Order, out: &mut Outbox) {
-        let Order::Recall(order) = order;
-        self.recalls.on_order(now, order, &mut Context { core: &mut self.core, now, out });
+        let mut cx = Context { core: &mut self.core, now, out };
+        match order {
+            Order::Recall(order) => self.recalls.on_order(now, order, &mut cx),
+            Order::Stop(stop) => self.recalls.on_stop(&stop, &mut cx),
+        }
     }
 
     pub(super) fn recall_timer(&mut self, now: Now, out: &mut Outbox) {
@@ -95,12 +111,19 @@ impl Endpoint {
         }
     }
 
-    /// A request inside the dialog that a REFER of ours made. Only NOTIFY has a meaning there.
+    /// A request inside the dialog that a REFER or an INVITE of ours made.
     pub(super) fn on_recall_request(&mut self, now: Now, from: Peer, key: TransactionKey, request: Message<'_>, out: &mut Outbox) {
-        if request.method() != Method::Notify {
+        let method = request.method();
+        if !matches!(method, Method::Notify | Method::Invite | Method::Update | Method::Bye | Method::Info | Method::Options) {
             return self.core.respond_statelessly(from, request, reply::plain(481), out);
         }
         let server = self.core.open_server(now, key, from, request);
+        if method != Method::Notify {
+            let answer = self.recalls.on_call_request(request, &mut Context { core: &mut self.core, now, out });
+            let spec = ResponseSpec { headers: &answer.headers, body: &answer.body, ..reply::plain(answer.code) };
+            self.core.respond(now, server, spec, out);
+            return self.core.repeat_answer(server);
+        }
         let answer = self.recalls.on_notify(now, request, &mut Context { core: &mut self.core, now, out });
         let spec = ResponseSpec { reason: answer.reason, headers: answer.headers, ..reply::plain(answer.code) };
         self.core.respond(now, server, spec, out);

@@ -60,8 +60,7 @@ impl Router {
     }
 
     pub(super) fn order(&self, order: Order) {
-        let Order::Recall(recall) = &order;
-        let worker = worker_of(&recall.pair, self.workers.len());
+        let worker = worker_of(order.pair(), self.workers.len());
         if self.workers.get(worker).is_none_or(|way| way.orders.try_send(order).is_err()) {
             self.counters.orders_dropped.add(1);
         }

@@ -19,6 +19,7 @@ use crate::timers::Timers;
 #[derive(Clone, Debug, Default)]
 pub struct Edges {
     pub orders: Arc<Mutex<Vec<(EdgeId, RecallOrder)>>>,
+    pub stops: Arc<Mutex<Vec<StopOrder>>>,
     pub detached: Arc<Mutex<BTreeSet<EdgeId>>>,
     /// Their queues are full.
     pub full: Arc<AtomicBool>,
@@ -29,7 +30,13 @@ impl EdgeGateway for Edges {
         if !self.is_attached(edge) || self.full.load(Relaxed) {
             return Err(NotAttached);
         }
-        let Order::Recall(order) = order;
+        let order = match order {
+            Order::Recall(order) => order,
+            Order::Stop(stop) => {
+                self.stops.lock().unwrap().push(stop);
+                return Ok(());
+            }
+        };
         self.orders.lock().unwrap().push((edge.clone(), order));
         Ok(())
     }
@@ -81,6 +88,8 @@ pub fn contact(user: &str, name: &str, q: u16, expires_at: UnixMillis) -> Bindin
 impl Bench {
     pub fn new(change: impl FnOnce(&mut Policy)) -> Self {
         let mut set = PolicySet::default();
+        // Most tests are about two rungs.
+        set.default.ladder = vec![1, 2];
         change(&mut set.default);
         Self::with(set)
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use redial_core::link::Register;
-use redial_core::store::{ArmOutcome, Due, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
+use redial_core::store::{ArmOutcome, Due, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
 use redial_core::{Aor, Binding, Fence, Pair, Shard, UnixMillis, Watch, WatchStore};
 
 use crate::store::MemoryStore;
@@ -110,6 +110,15 @@ impl WatchStore for Flaky {
     }
     async fn list(&self, shard: Shard, limit: usize) -> Result<Vec<Watch>, StoreError> {
         self.up()?.list(shard, limit).await
+    }
+    async fn learned(&self, now: UnixMillis, agent: &str) -> Result<Option<u8>, StoreError> {
+        self.up()?.learned(now, agent).await
+    }
+    async fn learn(&self, now: UnixMillis, lesson: &Lesson) -> Result<(), StoreError> {
+        self.writable()?.learn(now, lesson).await
+    }
+    async fn lessons(&self, now: UnixMillis) -> Result<Vec<Lesson>, StoreError> {
+        self.up()?.lessons(now).await
     }
     async fn ping(&self) -> Result<(), StoreError> {
         self.up()?.ping().await

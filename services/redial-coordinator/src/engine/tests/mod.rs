@@ -3,6 +3,7 @@
 
 mod bench;
 pub(crate) mod flaky;
+mod ladder;
 mod mishaps;
 mod outage;
 mod queue;

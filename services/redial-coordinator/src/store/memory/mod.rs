@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redial_core::ids::SHARDS;
 use redial_core::link::Register;
-use redial_core::store::{ArmOutcome, Due, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
+use redial_core::store::{ArmOutcome, Due, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn, keep_lessons};
 use redial_core::{Aor, Binding, Fence, Pair, Shard as ShardId, UnixMillis, Watch, WatchStore};
 
 use shard::Shard;
@@ -25,6 +25,7 @@ pub struct MemoryStore {
     shards: Box<[Mutex<Shard>]>,
     aors: AtomicUsize,
     max_aors: usize,
+    lessons: Mutex<Vec<Lesson>>,
 }
 
 impl Default for MemoryStore {
@@ -43,7 +44,7 @@ impl MemoryStore {
     #[must_use]
     pub fn with_max_aors(max_aors: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, aors: AtomicUsize::new(0), max_aors }
+        Self { shards, aors: AtomicUsize::new(0), max_aors, lessons: Mutex::default() }
     }
 
     /// How many entries of any kind belong to watches; 0 when every watch has ended and no turn is held (P2).
@@ -228,6 +229,23 @@ impl WatchStore for MemoryStore {
     async fn list(&self, shard: ShardId, limit: usize) -> Result<Vec<Watch>, StoreError> {
         let shard = self.shard(shard);
         Ok(shard.due.iter().filter_map(|(_, pair)| shard.watches.get(pair)).take(limit).map(|e| e.watch.clone()).collect())
+    }
+
+    async fn learned(&self, now: UnixMillis, agent: &str) -> Result<Option<u8>, StoreError> {
+        let lessons = self.lessons.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(lessons.iter().find(|lesson| lesson.agent == agent && lesson.until > now).map(|lesson| lesson.rung))
+    }
+
+    async fn learn(&self, now: UnixMillis, lesson: &Lesson) -> Result<(), StoreError> {
+        let mut lessons = self.lessons.lock().unwrap_or_else(PoisonError::into_inner);
+        lessons.retain(|known| known.agent != lesson.agent);
+        lessons.push(lesson.clone());
+        *lessons = keep_lessons(now, std::mem::take(&mut *lessons));
+        Ok(())
+    }
+
+    async fn lessons(&self, now: UnixMillis) -> Result<Vec<Lesson>, StoreError> {
+        Ok(keep_lessons(now, self.lessons.lock().unwrap_or_else(PoisonError::into_inner).clone()))
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

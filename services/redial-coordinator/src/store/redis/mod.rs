@@ -8,6 +8,7 @@
 mod hot;
 #[cfg(test)]
 mod interleavings;
+mod lessons;
 mod rare;
 mod reply;
 mod scripts;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redial_core::link::Register;
-use redial_core::store::{ArmOutcome, Due, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
+use redial_core::store::{ArmOutcome, Due, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn, keep_lessons};
 use redial_core::{Aor, Binding, Fence, Pair, Shard, UnixMillis, Watch, WatchStore};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
@@ -152,6 +153,18 @@ impl WatchStore for RedisStore {
 
     async fn list(&self, shard: Shard, limit: usize) -> Result<Vec<Watch>, StoreError> {
         self.list_of(shard, limit).await
+    }
+
+    async fn learned(&self, now: UnixMillis, agent: &str) -> Result<Option<u8>, StoreError> {
+        self.learned_of(now, agent).await
+    }
+
+    async fn learn(&self, now: UnixMillis, lesson: &Lesson) -> Result<(), StoreError> {
+        self.learn_one(now, lesson).await
+    }
+
+    async fn lessons(&self, now: UnixMillis) -> Result<Vec<Lesson>, StoreError> {
+        Ok(keep_lessons(now, self.all_lessons().await?))
     }
 
     async fn clock(&self) -> Result<Option<UnixMillis>, StoreError> {

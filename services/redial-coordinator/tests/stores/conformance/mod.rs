@@ -2,11 +2,13 @@
 
 mod bindings;
 mod ends;
+mod lessons;
 mod turns;
 mod watches;
 
 pub use bindings::*;
 pub use ends::*;
+pub use lessons::*;
 pub use turns::*;
 pub use watches::*;
 
@@ -166,6 +168,8 @@ macro_rules! conformance {
             ending_by_an_old_fence_is_refused
             one_caller_at_a_time_has_the_turn
             an_ended_call_keeps_the_turn_while_somebody_waits
+            what_was_learned_of_a_phone_is_remembered_for_its_time
+            lessons_are_bounded
             a_ping_is_answered
         }
     };

@@ -26,6 +26,7 @@ fn event() -> impl Strategy<Value = Event> {
         callee_online: a || c,
         caller_online: b,
         caller_returned: b && c,
+        learned: c.then_some(2),
     });
     let recalled = prop_oneof![
         Just(RecallResult::Accepted),
@@ -33,6 +34,8 @@ fn event() -> impl Strategy<Value = Event> {
         Just(RecallResult::Unreachable),
         Just(RecallResult::Notified(486)),
         Just(RecallResult::Notified(200)),
+        Just(RecallResult::Unanswered),
+        Just(RecallResult::Declined(486)),
     ];
     let called = prop_oneof![
         Just(CallResult::Failed(486)),
@@ -135,7 +138,7 @@ proptest! {
     /// Whoever looks whenever a watch is due sees its end, with nobody there or everybody there and silent.
     #[test]
     fn p2_looking_when_due_always_ends(policy in policy(), callee_online: bool, caller_online: bool) {
-        let situation = Situation { callee_online, caller_online, caller_returned: false };
+        let situation = Situation { callee_online, caller_online, caller_returned: false, learned: None };
         let mut watch = watch(State::Armed);
         let mut now = NOW;
         for _ in 0..200 {

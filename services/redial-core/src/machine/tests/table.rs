@@ -1,15 +1,20 @@
 //! Every state against every input.
 
 use super::*;
-use crate::policy::EndOn;
+use crate::policy::{EndOn, OnDecline};
 
 const CLAIMED: State = State::Claimed { rung: 1, lease_until: UnixMillis(NOW.0 + 22_000) };
 const RECALLING: State = State::Recalling { rung: 1, until: UnixMillis(NOW.0 + 20_000) };
 const CALLING: State = State::Calling { rung: 1, until: UnixMillis(NOW.0 + 200_000) };
 const FENCE: Fence = Fence(900_010);
 
+/// With a ladder of two rungs.
+fn policy() -> Policy {
+    Policy { ladder: vec![1, 2], ..Policy::default() }
+}
+
 fn decide(state: State, input: Input) -> Decision {
-    on(NOW, &Policy::default(), &watch(state), &input)
+    on(NOW, &policy(), &watch(state), &input)
 }
 
 /// The essence of a decision: state after, attempts, due and turn.
@@ -51,9 +56,48 @@ fn armed_and_both_there_is_claimed_on_the_first_rung() {
         stepped(decide(State::Armed, Input::Look(HERE))),
         (State::Claimed { rung: 1, lease_until: lease }, 0, lease, Turn::Take { until: at(24_000) }, Some(1))
     );
-    let all = Policy { fanout: Fanout::All, ladder: vec![2, 1], ..Policy::default() };
+    let all = Policy { fanout: Fanout::All, ladder: vec![2, 1], ..policy() };
     let (state, _, _, turn, order) = stepped(on(NOW, &all, &watch(State::Armed), &Input::Look(HERE)));
     assert_eq!((state, turn, order), (State::Claimed { rung: 2, lease_until: lease }, Turn::Leave, Some(2)));
+}
+
+#[test]
+fn what_was_learned_of_the_phone_comes_first_on_the_first_attempt_only() {
+    let ladder = Policy { ladder: vec![1, 3], ..policy() };
+    let order = |watch: &Watch, learned| stepped(on(NOW, &ladder, watch, &Input::Look(Situation { learned, ..HERE }))).4;
+    let armed = watch(State::Armed);
+    assert_eq!((order(&armed, Some(3)), order(&armed, Some(2)), order(&armed, None)), (Some(3), Some(1), Some(1)));
+    assert_eq!(order(&Watch { attempts: 1, ..armed }, Some(3)), Some(1), "the phone may have changed its ways");
+}
+
+#[test]
+fn a_call_to_the_caller_has_time_for_its_transfer() {
+    let call = Policy { ladder: vec![3], ..policy() };
+    let (state, ..) = stepped(on(NOW, &call, &watch(State::Armed), &Input::Look(HERE)));
+    assert_eq!(state, State::Claimed { rung: 3, lease_until: at(27_000) });
+}
+
+#[test]
+fn a_caller_who_does_not_answer_is_tried_again_and_one_who_declines_as_the_policy_says() {
+    assert_eq!(stepped(decide(CLAIMED, recall(RecallResult::Unanswered))), failed_attempt());
+    let declined = recall(RecallResult::Declined(486));
+    assert_eq!(decide(CLAIMED, declined), Decision::End { reason: EndReason::Cancelled, turn: Turn::Release });
+    let retry = Policy { on_decline: OnDecline::Retry, ..policy() };
+    assert_eq!(stepped(on(NOW, &retry, &watch(CLAIMED), &declined)), failed_attempt());
+    assert_eq!(decide(RECALLING, declined), Decision::Nothing);
+}
+
+#[test]
+fn a_message_that_was_taken_is_the_end_where_the_ladder_has_no_more() {
+    let told = Input::Recall { fence: FENCE, rung: 4, result: RecallResult::Accepted };
+    let messaged = watch(State::Claimed { rung: 4, lease_until: at(22_000) });
+    let last = Policy { ladder: vec![1, 4], ..policy() };
+    assert_eq!(on(NOW, &last, &messaged, &told), Decision::End { reason: EndReason::Notified, turn: Turn::Keep { until: at(20_000) } });
+    let more = Policy { ladder: vec![4, 1], ..policy() };
+    let (state, ..) = stepped(on(NOW, &more, &messaged, &told));
+    assert_eq!(state, State::Recalling { rung: 4, until: at(20_000) });
+    let (state, .., order) = stepped(on(at(20_000), &more, &watch(state), &Input::Look(HERE)));
+    assert_eq!((state, order), (State::Claimed { rung: 1, lease_until: at(42_000) }, Some(1)), "the caller did not call");
 }
 
 #[test]
@@ -65,7 +109,7 @@ fn armed_waits_for_the_callee() {
 #[test]
 fn armed_waits_for_not_before() {
     let backing_off = Watch { not_before: at(5000), ..watch(State::Armed) };
-    assert_eq!(on(NOW, &Policy::default(), &backing_off, &Input::Look(HERE)), Decision::Wait { due: at(5000), recheck: false });
+    assert_eq!(on(NOW, &policy(), &backing_off, &Input::Look(HERE)), Decision::Wait { due: at(5000), recheck: false });
 }
 
 #[test]
@@ -77,7 +121,7 @@ fn armed_without_its_caller_is_parked_and_frees_the_turn() {
 
 #[test]
 fn parked_waits_for_its_caller_to_register() {
-    let policy = Policy::default();
+    let policy = policy();
     let parked = Watch { parked: true, not_before: at(30_000), ..watch(State::Armed) };
     assert_eq!(on(NOW, &policy, &parked, &Input::Look(HERE)), Decision::Wait { due: at(30_000), recheck: false });
     let gone = Situation { caller_online: false, ..HERE };
@@ -110,18 +154,18 @@ fn in_progress_is_left_alone_until_its_time_is_up() {
 
 #[test]
 fn p3_expired_lease_is_claimed_again_and_counts() {
-    let late = on(at(22_000), &Policy::default(), &watch(CLAIMED), &Input::Look(HERE));
+    let late = on(at(22_000), &policy(), &watch(CLAIMED), &Input::Look(HERE));
     let (state, attempts, _, turn, order) = stepped(late);
     assert_eq!((state, attempts, order), (State::Claimed { rung: 1, lease_until: at(44_000) }, 1, Some(1)));
     assert_eq!(turn, Turn::Take { until: at(46_000) }, "somebody else may have had the turn meanwhile");
     let last = Watch { attempts: 4, ..watch(CLAIMED) };
-    assert_eq!(ended(on(at(22_000), &Policy::default(), &last, &Input::Look(HERE))), EndReason::Failed);
+    assert_eq!(ended(on(at(22_000), &policy(), &last, &Input::Look(HERE))), EndReason::Failed);
 }
 
 #[test]
 fn expired_lease_or_recall_without_the_callee_or_the_caller_rests() {
     for state in [CLAIMED, RECALLING] {
-        let rest = |situation| match on(at(22_000), &Policy::default(), &watch(state), &Input::Look(situation)) {
+        let rest = |situation| match on(at(22_000), &policy(), &watch(state), &Input::Look(situation)) {
             Decision::Step { step, order: None, recheck } => (step.next.state, step.next.parked, step.due, step.turn, recheck),
             other => panic!("{other:?}"),
         };
@@ -132,7 +176,7 @@ fn expired_lease_or_recall_without_the_callee_or_the_caller_rests() {
 
 #[test]
 fn recall_that_nobody_follows_climbs_the_ladder_then_fails() {
-    let policy = Policy::default();
+    let policy = policy();
     let (state, attempts, _, _, order) = stepped(on(at(20_000), &policy, &watch(RECALLING), &Input::Look(HERE)));
     assert_eq!((state, attempts, order), (State::Claimed { rung: 2, lease_until: at(42_000) }, 0, Some(2)));
     let top = State::Recalling { rung: 2, until: at(20_000) };
@@ -141,7 +185,7 @@ fn recall_that_nobody_follows_climbs_the_ladder_then_fails() {
 
 #[test]
 fn call_that_is_never_reported_is_a_failed_attempt() {
-    let late = on(at(200_000), &Policy::default(), &watch(CALLING), &Input::Look(HERE));
+    let late = on(at(200_000), &policy(), &watch(CALLING), &Input::Look(HERE));
     assert_eq!(stepped(late), (State::Armed, 1, at(230_000), Turn::Release, None));
 }
 
@@ -151,7 +195,7 @@ fn accepted_recall_waits_for_the_new_invite() {
         stepped(decide(CLAIMED, recall(RecallResult::Accepted))),
         (State::Recalling { rung: 1, until: at(20_000) }, 0, at(20_000), Turn::Keep { until: at(22_000) }, None)
     );
-    let refer_sent = Policy { end_on: EndOn::ReferSent, ..Policy::default() };
+    let refer_sent = Policy { end_on: EndOn::ReferSent, ..policy() };
     for taken in [RecallResult::Accepted, RecallResult::Notified(200)] {
         assert_eq!(
             on(NOW, &refer_sent, &watch(CLAIMED), &recall(taken)),
@@ -167,14 +211,14 @@ fn refused_recall_climbs_the_ladder_then_fails() {
     assert_eq!((state, order), (State::Claimed { rung: 2, lease_until: at(22_000) }, Some(2)));
     let top = watch(State::Claimed { rung: 2, lease_until: at(22_000) });
     let refused = Input::Recall { fence: FENCE, rung: 2, result: RecallResult::Refused(405) };
-    assert_eq!(stepped(on(NOW, &Policy::default(), &top, &refused)), failed_attempt());
+    assert_eq!(stepped(on(NOW, &policy(), &top, &refused)), failed_attempt());
 }
 
 #[test]
 fn unreachable_caller_is_parked_without_an_attempt() {
     for (tries, wait) in [(1, 30_000), (2, 60_000), (3, 120_000), (99, 600_000)] {
         let claimed = Watch { armed_at: UnixMillis(FENCE.0 + 1 - 2 * tries), ..watch(CLAIMED) };
-        let decision = on(NOW, &Policy::default(), &claimed, &recall(RecallResult::Unreachable));
+        let decision = on(NOW, &policy(), &claimed, &recall(RecallResult::Unreachable));
         let Decision::Step { step, order: None, .. } = decision else { panic!("{decision:?}") };
         assert_eq!((step.next.state, step.next.parked, step.next.attempts), (State::Armed, true, 0));
         assert_eq!((step.next.not_before, step.due, step.turn), (at(wait), at(wait), Turn::Release), "{tries}");
@@ -243,7 +287,7 @@ fn callee_gone_again_keeps_the_place_and_the_remaining_time() {
         assert_eq!((step.next.state, step.next.deadline, step.due), (State::Armed, deadline, deadline));
         assert_eq!((step.next.armed_at, step.turn), (UnixMillis(900_000), Turn::Release));
     }
-    let late = on(DEADLINE, &Policy::default(), &watch(CALLING), &Input::CalleeOffline { granted });
+    let late = on(DEADLINE, &policy(), &watch(CALLING), &Input::CalleeOffline { granted });
     assert!(matches!(late, Decision::Step { step, .. } if step.next.deadline == granted), "its own time is up, so it is a new request");
 }
 
@@ -254,10 +298,10 @@ fn established_call_connects_in_every_state() {
         for fence in [Fence(900_000), FENCE] {
             let answered = Input::Call { fence, result: CallResult::Established };
             assert_eq!(decide(state, answered), Decision::End { reason: EndReason::Connected, turn: keep });
-            assert_eq!(ended(on(DEADLINE, &Policy::default(), &watch(state), &answered)), EndReason::Connected);
+            assert_eq!(ended(on(DEADLINE, &policy(), &watch(state), &answered)), EndReason::Connected);
         }
     }
-    let all = Policy { fanout: Fanout::All, ..Policy::default() };
+    let all = Policy { fanout: Fanout::All, ..policy() };
     let end = on(NOW, &all, &watch(CALLING), &call(CallResult::Established));
     assert_eq!(end, Decision::End { reason: EndReason::Connected, turn: Turn::Release }, "a turn from when the policy was fifo");
 }
@@ -300,7 +344,7 @@ fn p4_deadline_ends_every_state() {
     ];
     for state in EVERY_STATE {
         for input in inputs {
-            assert_eq!(ended(on(DEADLINE, &Policy::default(), &watch(state), &input)), EndReason::Expired, "{state:?} {input:?}");
+            assert_eq!(ended(on(DEADLINE, &policy(), &watch(state), &input)), EndReason::Expired, "{state:?} {input:?}");
         }
     }
 }
@@ -308,14 +352,14 @@ fn p4_deadline_ends_every_state() {
 #[test]
 fn attempts_and_time_run_out() {
     let last = Watch { attempts: 4, ..watch(CALLING) };
-    assert_eq!(ended(on(NOW, &Policy::default(), &last, &call(CallResult::Failed(486)))), EndReason::Failed);
+    assert_eq!(ended(on(NOW, &policy(), &last, &call(CallResult::Failed(486)))), EndReason::Failed);
     let short = Watch { deadline: at(30_000), ..watch(CALLING) };
-    assert_eq!(ended(on(NOW, &Policy::default(), &short, &call(CallResult::Failed(486)))), EndReason::Failed);
+    assert_eq!(ended(on(NOW, &policy(), &short, &call(CallResult::Failed(486)))), EndReason::Failed);
 }
 
 #[test]
 fn fifo_picks_the_first_eligible_and_nobody_while_one_is_served() {
-    let queue = |states: &[Watch]| pick(NOW, &Policy::default(), states).into_iter().map(|w| w.attempts).collect::<Vec<_>>();
+    let queue = |states: &[Watch]| pick(NOW, &policy(), states).into_iter().map(|w| w.attempts).collect::<Vec<_>>();
     let named = |attempts, w: Watch| Watch { attempts, ..w };
     let parked = named(1, Watch { parked: true, ..watch(State::Armed) });
     let waiting = named(2, Watch { not_before: at(1), ..watch(State::Armed) });
@@ -326,6 +370,6 @@ fn fifo_picks_the_first_eligible_and_nobody_while_one_is_served() {
     assert_eq!(queue(&[first.clone(), named(6, watch(CALLING))]), [0; 0]);
     let lapsed = named(7, watch(State::Claimed { rung: 1, lease_until: NOW }));
     assert_eq!(queue(&[lapsed, first]), [4], "an expired lease holds nobody up");
-    let everybody = Policy { fanout: Fanout::All, ..Policy::default() };
+    let everybody = Policy { fanout: Fanout::All, ..policy() };
     assert_eq!(pick(NOW, &everybody, &all).len(), 2);
 }

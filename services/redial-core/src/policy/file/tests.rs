@@ -30,7 +30,7 @@ fn every_key_is_read() {
         fanout = "all"
         recallTimeout = "10s"
         endOn = "referSent"
-        ladder = [2, 1]
+        ladder = [2, 1, 4, 3]
         maxAttempts = 3
         retryInitial = "1m"
         retryMax = "1h30m"
@@ -39,6 +39,12 @@ fn every_key_is_read() {
         maxPerCallee = 4
         credentials = "redial"
         traceRatio = 1
+        displayText = "{callee} calls back"
+        alertInfo = "<urn:alert:service:call-waiting>"
+        answerAfter = 0
+        onDecline = "retry"
+        message = { de = "{callee} ist wieder da", en = "back" }
+        language = "de"
         "#,
     )
     .expect("valid");
@@ -55,7 +61,7 @@ fn every_key_is_read() {
         fanout: Fanout::All,
         recall_timeout: ms(10_000),
         end_on: EndOn::ReferSent,
-        ladder: vec![2, 1],
+        ladder: vec![2, 1, 4, 3],
         max_attempts: 3,
         retry_initial: ms(60_000),
         retry_max: ms(5_400_000),
@@ -64,6 +70,12 @@ fn every_key_is_read() {
         max_per_callee: 4,
         credentials: Some("redial".to_owned()),
         trace_ratio: 1.0,
+        display_text: "{callee} calls back".to_owned(),
+        alert_info: Some("<urn:alert:service:call-waiting>".to_owned()),
+        answer_after: Some(0),
+        on_decline: OnDecline::Retry,
+        message: [("de", "{callee} ist wieder da"), ("en", "back")].map(|(tag, text)| (tag.to_owned(), text.to_owned())).into(),
+        language: "de".to_owned(),
     };
     assert_eq!(set, PolicySet { default: expected, rules: vec![], max_watches: 7 });
 }
@@ -80,7 +92,7 @@ fn rules_override_the_default_wherever_it_stands() {
 #[test]
 fn all_problems_are_reported_one_per_key() {
     let mut found = keys(
-        "typo = 1\nmaxWatches = 0\n[default]\nladder = []\nfanout = 'some'\nsettle = 'soon'\nnope = 1\nmaxAttempts = -1\n[[rule]]\nuser = 5\nperiodMin = '2h'\nperiodMax = '1h'\n[[rule]]\nladder = [3]\nenabled = 'yes'",
+        "typo = 1\nmaxWatches = 0\n[default]\nladder = []\nfanout = 'some'\nsettle = 'soon'\nnope = 1\nmaxAttempts = -1\n[[rule]]\nuser = 5\nperiodMin = '2h'\nperiodMax = '1h'\n[[rule]]\nladder = [5]\nenabled = 'yes'",
     );
     found.sort();
     let expected = [
@@ -138,6 +150,15 @@ fn contradictions_are_refused() {
         ("traceRatio=\"all\"", "default.traceRatio"),
         ("settle=1.5", "default.settle"),
         ("settle=-1", "default.settle"),
+        ("ladder=[0]", "default.ladder"),
+        ("answerAfter=-1", "default.answerAfter"),
+        ("answerAfter='500ms'", "default.answerAfter"),
+        ("alertInfo=\"a\\r\\nb\"", "default.alertInfo"),
+        ("language='de'", "default.language"),
+        ("language='d e'", "default.language"),
+        ("message={}", "default.language"),
+        ("message={en=''}", "default.message"),
+        ("onDecline='ask'", "default.onDecline"),
     ] {
         assert!(keys(&format!("[default]\n{text}")).contains(&key.to_owned()), "{text}");
     }
@@ -165,9 +186,10 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             any::<bool>(),
         ),
         (ms(0..9000), any::<bool>(), ms(1..60_000), any::<bool>(), 0usize..4, 1u32..99, ms(0..1000)),
-        (ms(1000..99_000), ms(1..99_000), 1u32.., 1u32.., proptest::option::of("\\PC{1,9}")),
+        (ms(1000..99_000), ms(1..99_000), 1u32.., 1u32.., proptest::option::of("[ -~äß]{1,9}")),
+        ("[a-z]{2}(-[A-Z]{2})?", "\\PC{1,9}"),
     )
-        .prop_map(|(a, b, c)| Policy {
+        .prop_map(|(a, b, c, d)| Policy {
             enabled: a.0,
             period_header: a.1,
             period_from: [&[][..], &[PeriodSource::Header], &[PeriodSource::Expires], &[PeriodSource::Expires, PeriodSource::Header]]
@@ -181,14 +203,20 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             fanout: if b.1 { Fanout::All } else { Fanout::Fifo },
             recall_timeout: b.2,
             end_on: if b.3 { EndOn::ReferSent } else { EndOn::Established },
-            ladder: [&[1][..], &[2], &[1, 2], &[2, 1]][b.4].to_vec(),
+            ladder: [&[1][..], &[2], &[1, 2, 3], &[4, 2, 1]][b.4].to_vec(),
             max_attempts: b.5,
             retry_initial: b.6,
             retry_max: c.0,
             turn_max: c.1,
             max_per_caller: c.2,
             max_per_callee: c.3,
-            credentials: c.4,
+            credentials: c.4.clone(),
+            display_text: c.4.clone().unwrap_or_default(),
+            alert_info: c.4,
+            answer_after: b.3.then_some(b.5),
+            on_decline: if b.1 { OnDecline::Retry } else { OnDecline::Cancel },
+            message: BTreeMap::from([(d.0.clone(), d.1)]),
+            language: d.0,
             trace_ratio: f64::from(c.3) / f64::from(u32::MAX),
         })
 }

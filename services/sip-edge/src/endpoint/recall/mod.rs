@@ -1,14 +1,17 @@
-//! Executes [`RecallOrder`]s: asks a caller's phone by REFER to call the callee again, and hears what became of it.
+//! Executes [`RecallOrder`]s: asks a caller's phone to call the callee again, and hears what became of it.
 //!
+//! Rungs 1 and 2 of the ladder are a REFER, rung 3 a call in which the phone is transferred ([`call`]), rung 4 a MESSAGE to the user.
 //! Per order: contacts are asked one after the other until one answers, the first 2xx is the success, `timeout` bounds the whole. A
 //! contact that stays silent gets its share of the time, so that a stale binding does not cost the recall. After an order nothing of it
 //! is sent any more (P4): the transaction is stopped, not left to retransmit. What remains is a note of the fence, for a while, so that
 //! an order that comes twice is executed once (P3), and the subscription that a REFER may have made, until its last NOTIFY.
 
+mod attempt;
+mod call;
 mod notify;
-mod refer;
 mod tag;
 
+pub use call::CallAnswer;
 pub use notify::NotifyAnswer;
 pub use tag::owner_of_tag;
 
@@ -16,16 +19,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redial_core::link::{Credentials, RecallOrder, RecallReport, RecallResult, Target};
+use redial_core::link::{Credentials, RecallOrder, RecallReport, RecallResult, StopOrder, TRANSFER, Target};
 use redial_core::{Fence, Pair, TraceContext};
 use rustc_hash::FxHashMap;
 use sip_core::dialog::{Progress, Subscription};
-use sip_core::{Message, digest};
+use sip_core::{Message, Method, digest};
 
 use super::{EndpointConfig, Now, Peer};
-use crate::endpoint::target::request_uri;
 use crate::metrics::OrderDrop;
-use refer::Refer;
+use call::Call;
 use tag::Names;
 
 /// Most recalls that one worker remembers, running and finished. A record is about 1 kB.
@@ -38,7 +40,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 /// 0.5, 1.5, 3.5 s).
 const MIN_SHARE: Duration = Duration::from_secs(4);
 
-/// One REFER of one recall: names its client transaction to the endpoint.
+/// One request of one recall: names its client transaction to the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecallId {
     recall: u64,
@@ -51,10 +53,14 @@ pub trait RecallContext {
     fn peer(&self, target: &Target) -> Option<Peer>;
     /// A Via value for a new request to `peer`, with a branch that no request had before.
     fn via(&mut self, peer: Peer) -> String;
-    /// Starts a non-INVITE client transaction. Its final response goes to [`Recalls::on_response`], its timeout and a transport error to
+    /// The same for the ACK of that INVITE's 2xx, which is no transaction and shares its branch with nothing.
+    fn ack_via(&mut self, peer: Peer, call_id: &str, cseq: u32) -> String;
+    /// Starts a client transaction. Its responses go to [`Recalls::on_response`], its timeout and a transport error to
     /// [`Recalls::on_failure`].
-    fn send_request(&mut self, peer: Peer, bytes: Vec<u8>, owner: RecallId);
-    /// Ends that transaction now: no retransmission, no answer delivered.
+    fn send_request(&mut self, peer: Peer, method: Method<'static>, bytes: Vec<u8>, owner: RecallId);
+    /// The ACK for a 2xx: no transaction.
+    fn send_ack(&mut self, peer: Peer, bytes: &[u8]);
+    /// Ends that transaction now: no retransmission; of an INVITE that rings a CANCEL, and only a 2xx is still delivered.
     fn stop(&mut self, owner: RecallId);
     /// `began`: when the order came. `trace`: the recall as the order named it.
     fn report(&mut self, report: RecallReport, began: Now, trace: Option<TraceContext>);
@@ -70,6 +76,8 @@ pub struct Recalls {
     latest: FxHashMap<Pair, u64>,
     timers: BTreeSet<(Instant, u64)>,
     trying: usize,
+    /// Calls of rung 3 that are up.
+    open_calls: usize,
 }
 
 #[derive(Debug)]
@@ -86,19 +94,24 @@ struct Recall {
     deadline: Instant,
     /// When `on_timer` must look at it: what stands in `timers`.
     wake: Instant,
-    /// CSeq of the last REFER; counts the attempts.
+    /// Rung 3: no phone rings any longer, so that one that is answered at the last moment still has time to be transferred.
+    ring_until: Instant,
+    /// CSeq of the request that is waited for.
     attempt: u32,
+    /// Highest CSeq so far.
+    cseq: u32,
     /// Of the last REFER, while its NOTIFYs are welcome.
     subscription: Option<Subscription>,
     credentials: Option<Credentials>,
     /// Whom the last REFER went to, and what it has asked of us.
     current: Option<Target>,
     challenges: digest::Client,
+    call: Call,
 }
 
 #[derive(Debug)]
 enum State {
-    /// A REFER is out; these contacts are still to be asked.
+    /// A request is out; these contacts are still to be asked.
     Trying(VecDeque<Target>),
     /// Accepted, refused, unreachable or replaced. Kept for its fence and its subscription.
     Over,
@@ -108,7 +121,16 @@ impl Recalls {
     #[must_use]
     pub fn new(config: Arc<EndpointConfig>, worker: u8) -> Self {
         let names = Names::new(&config, worker);
-        Self { config, names, next: 0, recalls: FxHashMap::default(), latest: FxHashMap::default(), timers: BTreeSet::new(), trying: 0 }
+        Self {
+            config,
+            names,
+            next: 0,
+            recalls: FxHashMap::default(),
+            latest: FxHashMap::default(),
+            timers: BTreeSet::new(),
+            trying: 0,
+            open_calls: 0,
+        }
     }
 
     pub fn on_order(&mut self, now: Now, order: RecallOrder, cx: &mut impl RecallContext) {
@@ -126,7 +148,9 @@ impl Recalls {
         let number = self.next;
         self.next += 1;
         let (tag, call_id) = self.names.mint(now.unix, number);
-        let deadline = now.instant + order.timeout.min(MAX_TIMEOUT);
+        let timeout = order.timeout.min(MAX_TIMEOUT);
+        let deadline = now.instant + timeout;
+        let ring_until = now.instant + timeout.saturating_sub(TRANSFER).max(timeout / 2);
         self.latest.insert(order.pair.clone(), number);
         self.recalls.insert(
             number,
@@ -141,11 +165,14 @@ impl Recalls {
                 state: State::Trying(order.targets.into()),
                 deadline,
                 wake: deadline,
+                ring_until,
                 attempt: 0,
+                cseq: 0,
                 subscription: None,
                 credentials: order.credentials,
                 current: None,
                 challenges: digest::Client::default(),
+                call: Call::default(),
             },
         );
         self.timers.insert((deadline, number));
@@ -153,29 +180,79 @@ impl Recalls {
         self.try_next(now, number, cx);
     }
 
-    /// The final response to a REFER (provisional ones are ignored).
+    /// The recall with this fence is not wanted any more: its watch ended, or the caller calls by itself. A phone that rings stops ringing; one
+    /// that was answered is left to its transfer.
+    pub fn on_stop(&mut self, stop: &StopOrder, cx: &mut impl RecallContext) {
+        let Some(&number) = self.latest.get(&stop.pair) else { return };
+        let Some(recall) = self.recalls.get(&number).filter(|r| r.fence == stop.fence && !r.call.is_up()) else { return };
+        if matches!(recall.state, State::Trying(_)) {
+            cx.stop(RecallId { recall: number, attempt: recall.attempt });
+            self.finish(number, None, cx);
+        }
+    }
+
+    /// A response to a request of ours.
     pub fn on_response(&mut self, now: Now, id: RecallId, response: Message<'_>, cx: &mut impl RecallContext) {
+        let Some(code) = response.status() else { return };
+        let invite = response.method() == Method::Invite;
+        if invite && (200..300).contains(&code) {
+            return self.answered(now, id, response, cx);
+        }
         if !self.is_current(id) {
             return;
         }
-        let Some(recall) = self.recalls.get_mut(&id.recall) else { return };
-        // The transaction is over either way; a REFER that is challenged has asked nobody for anything yet.
-        if recall.credentials.is_some() && recall.challenges.challenged(response) && self.ask(now, id.recall, cx) {
+        if code < 200 {
+            if invite && code > 100 {
+                self.ringing(id.recall);
+            }
             return;
         }
-        let subscription = self.recalls.get_mut(&id.recall).and_then(|r| r.subscription.as_mut());
-        match subscription.and_then(|s| s.on_response(now.instant, response)) {
-            Some(Progress::Accepted) => self.finish(id.recall, Some(RecallResult::Accepted), cx),
-            Some(Progress::Refused(408 | 430 | 480)) => self.try_next(now, id.recall, cx),
-            Some(Progress::Refused(code)) => self.finish(id.recall, Some(RecallResult::Refused(code)), cx),
+        let Some(recall) = self.recalls.get_mut(&id.recall) else { return };
+        let (rung, up) = (recall.rung, recall.call.is_up());
+        // A request that is challenged has asked nobody for anything yet.
+        if recall.credentials.is_some() && recall.challenges.challenged(response) {
+            let sent = if up { self.transfer(now, id.recall, cx) } else { self.ask(now, id.recall, cx) };
+            if sent {
+                return;
+            }
+        }
+        match rung {
+            3 if up => self.transferred(now, id.recall, response, cx),
+            3 => self.not_answered(now, id.recall, code, cx),
+            _ => self.told(now, id.recall, response, cx),
+        }
+    }
+
+    /// The final response to a REFER outside of a call, or to a MESSAGE.
+    fn told(&mut self, now: Now, number: u64, response: Message<'_>, cx: &mut impl RecallContext) {
+        let Some(recall) = self.recalls.get_mut(&number) else { return };
+        let progress = match (&mut recall.subscription, response.status()) {
+            (Some(subscription), _) => subscription.on_response(now.instant, response),
+            (None, Some(200..300)) => Some(Progress::Accepted),
+            (None, code) => code.map(Progress::Refused),
+        };
+        match progress {
+            Some(Progress::Accepted) => self.finish(number, Some(RecallResult::Accepted), cx),
+            Some(Progress::Refused(408 | 430 | 480)) => self.try_next(now, number, cx),
+            Some(Progress::Refused(code)) => self.finish(number, Some(RecallResult::Refused(code)), cx),
             _ => {}
         }
     }
 
-    /// No answer (Timer F) or the datagram could not be sent.
+    /// No answer (Timer B or F) or the datagram could not be sent.
     pub fn on_failure(&mut self, now: Now, id: RecallId, cx: &mut impl RecallContext) {
         if self.is_current(id) {
-            self.try_next(now, id.recall, cx);
+            self.unanswered(now, id.recall, cx);
+        }
+    }
+
+    /// Nobody has answered in time: the next contact, or, of a phone that took the call, no transfer.
+    fn unanswered(&mut self, now: Now, number: u64, cx: &mut impl RecallContext) {
+        if self.recalls.get(&number).is_some_and(|r| r.call.is_up()) {
+            self.hang_up(number, cx);
+            self.finish(number, Some(RecallResult::Refused(408)), cx);
+        } else {
+            self.try_next(now, number, cx);
         }
     }
 
@@ -188,8 +265,11 @@ impl Recalls {
             let Some(recall) = self.recalls.get(&number) else { continue };
             if matches!(recall.state, State::Trying(_)) {
                 cx.stop(RecallId { recall: number, attempt: recall.attempt });
-                self.try_next(now, number, cx);
-            } else if let Some(recall) = self.recalls.remove(&number)
+                self.unanswered(now, number, cx);
+                continue;
+            }
+            self.hang_up(number, cx);
+            if let Some(recall) = self.recalls.remove(&number)
                 && self.latest.get(&recall.pair) == Some(&number)
             {
                 self.latest.remove(&recall.pair);
@@ -202,10 +282,10 @@ impl Recalls {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// No REFER waits for its answer.
+    /// No request waits for its answer, and no call is up.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.trying == 0
+        self.trying == 0 && self.open_calls == 0
     }
 
     /// Recalls remembered, running and finished.
@@ -223,60 +303,6 @@ impl Recalls {
         self.recalls.get(&id.recall).is_some_and(|r| matches!(r.state, State::Trying(_)) && r.attempt == id.attempt)
     }
 
-    /// Asks the next contact, or reports that none is left or no time is left.
-    fn try_next(&mut self, now: Now, number: u64, cx: &mut impl RecallContext) {
-        loop {
-            let Some(recall) = self.recalls.get_mut(&number) else { return };
-            let State::Trying(targets) = &mut recall.state else { return };
-            let left = recall.deadline.saturating_duration_since(now.instant);
-            let Some(target) = targets.pop_front().filter(|_| !left.is_zero()) else { break };
-            let share = left / u32::try_from(targets.len() + 1).unwrap_or(u32::MAX);
-            let wake = if targets.is_empty() { recall.deadline } else { now.instant + share.max(MIN_SHARE).min(left) };
-            recall.current = Some(target);
-            recall.challenges = digest::Client::default();
-            if self.ask(now, number, cx) {
-                self.wake_at(number, wake);
-                return;
-            }
-        }
-        self.finish(number, Some(RecallResult::Unreachable), cx);
-    }
-
-    /// Sends the current contact a REFER, with answers to what it has asked of us so far. False: there is no way to it.
-    fn ask(&mut self, now: Now, number: u64, cx: &mut impl RecallContext) -> bool {
-        let Some(recall) = self.recalls.get_mut(&number) else { return false };
-        let Some(target) = &recall.current else { return false };
-        let (Some(peer), Some(uri)) = (cx.peer(target), request_uri(&target.uri)) else { return false };
-        let Some(listener) = self.config.listeners.get(usize::from(peer.listener)) else { return false };
-        let cseq = recall.attempt + 1;
-        let authorization = match &recall.credentials {
-            Some(Credentials { username, password }) => {
-                let cnonce = self.names.cnonce(now.unix, number, cseq);
-                recall.challenges.headers(digest::Login { user: username, password }, "REFER", uri, &cnonce)
-            }
-            None => Vec::new(),
-        };
-        let via = cx.via(peer);
-        let refer = Refer {
-            pair: &recall.pair,
-            rung: recall.rung,
-            uri,
-            routes: &target.path,
-            tag: &recall.tag,
-            call_id: &recall.call_id,
-            cseq,
-            contact: listener.advertised,
-            via: &via,
-            authorization: &authorization,
-        };
-        let bytes = refer.compose();
-        recall.attempt = cseq;
-        let limit = recall.deadline.saturating_duration_since(now.instant) + LINGER;
-        recall.subscription = Some(Subscription::new(now.instant, &recall.call_id, &recall.tag, cseq, limit));
-        cx.send_request(peer, bytes, RecallId { recall: number, attempt: cseq });
-        true
-    }
-
     /// A newer order for the pair: the coordinator has given this one up.
     fn replace(&mut self, number: u64, cx: &mut impl RecallContext) {
         let Some(recall) = self.recalls.get(&number) else { return };
@@ -284,6 +310,7 @@ impl Recalls {
             cx.stop(RecallId { recall: number, attempt: recall.attempt });
             self.finish(number, None, cx);
         }
+        self.hang_up(number, cx);
     }
 
     /// Leaves `Trying`, once.
@@ -317,6 +344,13 @@ impl Recalls {
             recall.wake = at;
             self.timers.insert((at, number));
         }
+    }
+}
+
+impl Recall {
+    /// Until when contacts are tried, one after the other.
+    fn contacts_until(&self) -> Instant {
+        if self.rung == 3 { self.ring_until } else { self.deadline }
     }
 }
 

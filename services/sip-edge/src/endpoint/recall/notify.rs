@@ -48,11 +48,15 @@ impl Recalls {
         if let Some(Progress::Finished(Some(status))) = progress {
             self.report(number, RecallResult::Notified(status), cx);
         }
+        // The phone has done what the call was for, or has failed to.
+        if matches!(progress, Some(Progress::Finished(_))) {
+            self.hang_up(number, cx);
+        }
         NotifyAnswer::of(code)
     }
 
     /// By our tag, whole.
-    fn recall_of(&self, request: Message<'_>) -> Option<u64> {
+    pub(super) fn recall_of(&self, request: Message<'_>) -> Option<u64> {
         let to = request.to()?;
         let tag = to.tag()?;
         let (_, number) = tag::parts(tag)?;

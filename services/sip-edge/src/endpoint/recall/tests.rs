@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use redial_core::{Aor, EdgeId, Flow, TraceContext, UnixMillis};
 use sip_core::{Index, Method};
 
+mod calls;
+
 use super::*;
 use crate::endpoint::fixture;
 use crate::metrics::Sample;
@@ -32,6 +34,7 @@ enum Phone {
 #[derive(Default)]
 struct Wire {
     sent: Vec<(Peer, String, RecallId)>,
+    acks: Vec<String>,
     stopped: Vec<RecallId>,
     reports: Vec<RecallReport>,
     branches: u32,
@@ -46,7 +49,13 @@ impl RecallContext for Wire {
         self.branches += 1;
         format!("SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK{}", self.branches)
     }
-    fn send_request(&mut self, peer: Peer, bytes: Vec<u8>, owner: RecallId) {
+    fn ack_via(&mut self, _peer: Peer, call_id: &str, cseq: u32) -> String {
+        format!("SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bKack{call_id}{cseq}")
+    }
+    fn send_ack(&mut self, _peer: Peer, bytes: &[u8]) {
+        self.acks.push(String::from_utf8(bytes.to_vec()).unwrap());
+    }
+    fn send_request(&mut self, peer: Peer, _method: Method<'static>, bytes: Vec<u8>, owner: RecallId) {
         self.sent.push((peer, String::from_utf8(bytes).unwrap(), owner));
     }
     fn stop(&mut self, owner: RecallId) {
@@ -138,11 +147,12 @@ impl Story {
     }
 
     fn respond(&mut self, request: &str, id: RecallId, code: u16, lines: &str) {
+        let to = header(request, "To");
+        let tag = if to.contains("tag=") { "" } else { ";tag=phone" };
         let text = format!(
-            "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=phone\r\nCall-ID: {}\r\nCSeq: {}\r\n{lines}Content-Length: 0\r\n\r\n",
+            "SIP/2.0 {code} X\r\nVia: {}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n{lines}Content-Length: 0\r\n\r\n",
             header(request, "Via"),
             header(request, "From"),
-            header(request, "To"),
             header(request, "Call-ID"),
             header(request, "CSeq")
         );

@@ -18,7 +18,7 @@ use crate::endpoint::{Now, Outbox, Peer};
 pub(crate) enum ClientOwner {
     /// A branch of the request that this server transaction received.
     Branch { server: Id },
-    /// A REFER of a recall.
+    /// A request of a recall.
     Recall(RecallId),
 }
 
@@ -42,6 +42,8 @@ pub(crate) struct Client {
     /// A 1xx has arrived: only then may a CANCEL be sent (section 9.1).
     provisional: bool,
     cancel: Cancel,
+    /// The request is not sent again.
+    quiet: bool,
     armed: Armed,
 }
 
@@ -100,7 +102,7 @@ impl Core {
             _ => (Machine::Other(NonInviteClient::new(now.instant, Timers::UDP, &mut actions)), None),
         };
         let (ack, cancel, armed) = (Vec::new(), Cancel::No, Armed::default());
-        let id = self.clients.insert(Client { machine, to, request, ack, owner, timer_c, provisional: false, cancel, armed });
+        let id = self.clients.insert(Client { machine, to, request, ack, owner, timer_c, provisional: false, cancel, quiet: false, armed });
         self.config.metrics.client_opened();
         self.config.metrics.request_out(method);
         self.carry_out_client(id, &actions, false, out);
@@ -218,6 +220,18 @@ impl Core {
         owner
     }
 
+    /// Ends a request of our own that nobody waits for any more: nothing of it is sent again. A phone may still ring, so an INVITE is cancelled as
+    /// soon as that is allowed (RFC 3261 section 9.1), and a 2xx that is quicker is delivered.
+    pub(crate) fn give_up_client(&mut self, now: Now, id: Id, out: &mut Outbox) {
+        let Some(client) = self.clients.at(id) else { return };
+        if matches!(client.machine, Machine::Invite(_)) {
+            client.quiet = true;
+            self.cancel_client(now, id, out);
+        } else {
+            self.drop_client(id);
+        }
+    }
+
     /// Forgets a transaction: nothing of it is sent again, and its answer finds nobody.
     pub(crate) fn drop_client(&mut self, id: Id) {
         if self.clients.remove(id).is_some() {
@@ -229,6 +243,7 @@ impl Core {
         for action in actions {
             let Some(client) = self.clients.at(id) else { return };
             match action {
+                Action::Transmit if client.quiet => {}
                 Action::Transmit => {
                     out.send(client.to, &client.request);
                     if again {

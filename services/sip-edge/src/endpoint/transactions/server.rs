@@ -31,6 +31,8 @@ pub(crate) struct Server {
     /// Kept until the final response is made of it.
     pub(crate) request: Option<MessageBuf>,
     pub(crate) fork: Option<Box<Fork>>,
+    /// The 2xx is our own, so that nobody behind us repeats it.
+    repeats: bool,
     armed: Armed,
 }
 
@@ -75,6 +77,7 @@ impl Core {
             last: Box::default(),
             request: Some(MessageBuf::from(request)),
             fork: None,
+            repeats: false,
             armed: Armed::default(),
         };
         let id = self.servers.insert(server);
@@ -91,6 +94,9 @@ impl Core {
         match &mut server.machine {
             Machine::Invite(m) => m.on_retransmission(now.instant, &mut actions),
             Machine::Other(m) => m.on_retransmission(now.instant, &mut actions),
+        }
+        if server.repeats && actions.is_empty() {
+            actions.push(Action::Transmit);
         }
         self.carry_out_server(id, &actions, true, out);
     }
@@ -115,6 +121,14 @@ impl Core {
         spec.write(request.view(), &mut bytes);
         server.request = Some(request);
         self.respond_with(now, id, spec.code, bytes, out)
+    }
+
+    /// The answer is sent again for every retransmission of the request. A 2xx to an INVITE of which we are the user agent server needs no more:
+    /// the peer has heard no 1xx and repeats its INVITE until it has the answer.
+    pub(crate) fn repeat_answer(&mut self, id: Id) {
+        if let Some(server) = self.servers.at(id) {
+            server.repeats = true;
+        }
     }
 
     /// Answers with these bytes: a forwarded response, its top Via already gone.
