@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_recall_costs_what_its_rungs_cost() {
-        let policy = Policy::default();
+        let policy = Policy { ladder: vec![1, 2], ..Policy::default() };
         let watch = |state, attempts| Watch { attempts, ..crate::machine::tests::watch(state) };
         let until = crate::UnixMillis(0);
         let spent = |state, attempts, reason| balance(&policy, &watch(state, attempts), reason, HOUR);
