@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use redial_core::link::{Downlink, Event, Reply, Request};
+use redial_core::link::{Downlink, Reply, Request};
 use redial_core::{EdgeGateway, PolicySet, WatchStore};
 use redial_runtime::clock;
 use tokio::sync::{mpsc, watch};
@@ -142,14 +142,14 @@ fn apart(batch: Vec<Request>) -> (Vec<Request>, Vec<Request>) {
 }
 
 fn is_report(request: &Request) -> bool {
-    matches!(request.event, Event::RecallReport(_) | Event::CallReport(_))
+    request.event.is_report()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use redial_core::link::{CallReport, CallResult, Locate};
+    use redial_core::link::{CallReport, CallResult, Event, Locate};
     use redial_core::{Aor, Fence, Pair};
     use tokio_util::sync::CancellationToken;
 

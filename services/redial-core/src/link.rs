@@ -36,6 +36,12 @@ impl Event {
         }
     }
 
+    /// Whether it tells what has happened instead of asking: it stays true when it comes late.
+    #[must_use]
+    pub fn is_report(&self) -> bool {
+        matches!(self, Self::RecallReport(_) | Self::CallReport(_))
+    }
+
     /// The AoR whose replica handles it (rendezvous hash, for locality only).
     #[must_use]
     pub fn key(&self) -> &Aor {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use redial_core::link::{Downlink, Event, Failure, Locate, Reply, Request};
-use redial_core::{PolicySet, rendezvous};
+use redial_core::link::{CallReport, CallResult, Downlink, Event, Failure, Locate, Reply, Request};
+use redial_core::{Fence, Pair, PolicySet, rendezvous};
 use redial_runtime::admin::{Latch, Readiness};
 use redial_runtime::discovery::Member;
 use redial_runtime::{clock, telemetry};
@@ -168,6 +168,22 @@ async fn a_coordinator_that_dies_and_comes_back_gets_what_it_did_not_answer() {
     assert!(again[0].timeout < PATIENCE, "with the time that is left");
     assert_eq!(link.replies(0, 3).await.len(), 3);
     assert_eq!((link.counters.requests_resent.value(), link.counters.streams_lost.value()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_report_waits_for_a_coordinator_and_a_question_does_not() {
+    let fake = Fake::start(Part::Silent);
+    let (addr, coordinators) = (fake.addr, urls(&[&fake]));
+    let mut link = start(coordinators, 1, 100).attached(1).await;
+    drop(fake);
+    until("lost", || !link.attached.is_set()).await;
+    let report = CallReport { pair: Pair { callee: aor(1), caller: aor(2) }, fence: Fence(1), result: CallResult::Established };
+    link.submit(vec![locate(1, 1, PATIENCE), Request { id: 2, timeout: PATIENCE, event: Event::CallReport(report), trace: None }]);
+    assert_eq!(link.replies(0, 1).await, [(1, Reply::Failed(Failure::StoreUnavailable))]);
+
+    let mut fake = Fake::on(addr, Part::Answers);
+    assert_eq!(fake.frame().await.iter().map(|request| request.id).collect::<Vec<_>>(), [2]);
+    assert_eq!(link.replies(0, 1).await, [(2, Reply::Noted)]);
 }
 
 #[tokio::test]

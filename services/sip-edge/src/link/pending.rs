@@ -43,12 +43,12 @@ impl Pending {
         Self { entries: FxHashMap::default(), wheel: BTreeMap::new(), epoch, next_order: 0 }
     }
 
-    pub(super) fn insert(&mut self, now: Instant, id: u64, (asked, timeout): (&'static str, Duration), replica: ReplicaId) {
+    pub(super) fn insert(&mut self, now: Instant, id: u64, (asked, timeout): (&'static str, Duration), replica: Option<ReplicaId>) {
         let deadline = now + timeout;
         let order = self.next_order;
         self.next_order += 1;
         self.wheel.entry(self.slot(deadline)).or_default().push(id);
-        self.entries.insert(id, Entry { replica: Some(replica), frame: None, submitted: now, asked, deadline, order, copy: None });
+        self.entries.insert(id, Entry { replica, frame: None, submitted: now, asked, deadline, order, copy: None });
     }
 
     pub(super) fn find(&mut self, id: u64) -> Option<&mut Entry> {
@@ -110,7 +110,7 @@ mod tests {
             let epoch = redial_runtime::clock::instant();
             let mut pending = Pending::new(epoch);
             for (id, timeout) in timeouts.iter().enumerate() {
-                pending.insert(epoch, id as u64, ("test", Duration::from_millis(*timeout)), ReplicaId(0));
+                pending.insert(epoch, id as u64, ("test", Duration::from_millis(*timeout)), Some(ReplicaId(0)));
             }
             let mut seen = 0;
             while let Some(at) = pending.next_deadline() {
@@ -128,9 +128,9 @@ mod tests {
     fn an_answered_request_does_not_expire_and_its_id_may_come_again() {
         let now = redial_runtime::clock::instant();
         let mut pending = Pending::new(now);
-        pending.insert(now, 7, ("test", Duration::from_millis(10)), ReplicaId(0));
+        pending.insert(now, 7, ("test", Duration::from_millis(10)), Some(ReplicaId(0)));
         assert!(pending.remove(7).is_some() && pending.remove(7).is_none());
-        pending.insert(now, 7, ("test", Duration::from_millis(100)), ReplicaId(0));
+        pending.insert(now, 7, ("test", Duration::from_millis(100)), Some(ReplicaId(0)));
         assert!(pending.expire(now + Duration::from_millis(50)).is_empty());
         assert_eq!(pending.expire(now + Duration::from_millis(200)).len(), 1);
     }

@@ -49,7 +49,7 @@ pub(super) struct LinkTask {
     submitted: Receiver<Vec<Request>>,
     router: Router,
     pending: Pending,
-    /// Requests whose stream was lost while no other replica was attached, in order of submission.
+    /// Requests whose stream was lost while no other replica was attached, and reports that found none, in order of submission.
     orphans: VecDeque<Request>,
     next_frame: u64,
     rules: BatchRules,
@@ -126,8 +126,13 @@ impl LinkTask {
         for request in requests {
             match self.replicas.pick(request.event.key()) {
                 Some(replica) => {
-                    self.pending.insert(now, request.id, (word(&request.event), request.timeout), replica.id);
+                    self.pending.insert(now, request.id, (word(&request.event), request.timeout), Some(replica.id));
                     replica.outgoing.push(request);
+                }
+                // No phone waits for it, and it is true later, too.
+                None if request.event.is_report() => {
+                    self.pending.insert(now, request.id, (word(&request.event), request.timeout), None);
+                    self.orphans.push_back(request);
                 }
                 None => {
                     self.counters.requests_unattached.add(1);
