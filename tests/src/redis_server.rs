@@ -66,7 +66,10 @@ impl Redis {
     /// When Redis does not answer.
     pub fn watch_keys(&self) -> Result<Vec<String>> {
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut self.client()?)?;
-        Ok(keys.into_iter().filter(|k| !k.starts_with("redial:bind:") && k != "redial:learned").collect())
+        Ok(keys
+            .into_iter()
+            .filter(|k| !["redial:bind:", "redial:last:", "redial:learned"].iter().any(|of_phones| k.starts_with(of_phones)))
+            .collect())
     }
 
     /// SIGKILL.

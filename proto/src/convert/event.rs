@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use redial_core::link::{
-    BindingChange, CallReport, CallResult, ContactChange, Event, Locate, RecallReport, RecallResult, Register, Request, RequestedPeriod,
-    Route,
+    BindingChange, CallReport, CallResult, ContactChange, Event, Locate, ProbeReport, RecallReport, RecallResult, Register, Request,
+    RequestedPeriod, Route,
 };
 use redial_core::{Aor, BindingId, EdgeId, Fence, Flow, Pair, TraceContext};
 
@@ -33,6 +33,7 @@ impl From<Event> for v1::request::Event {
             Event::Locate(e) => Self::Locate(v1::Locate { aor: e.aor.as_str().into() }),
             Event::RecallReport(e) => Self::RecallReport(e.into()),
             Event::CallReport(e) => Self::CallReport(e.into()),
+            Event::ProbeReport(e) => Self::ProbeReport(v1::ProbeReport { aor: e.aor.as_str().into(), binding: e.binding.0 }),
         }
     }
 }
@@ -47,6 +48,7 @@ impl TryFrom<v1::request::Event> for Event {
             Wire::Locate(e) => Self::Locate(Locate { aor: Aor::new(e.aor) }),
             Wire::RecallReport(e) => Self::RecallReport(e.try_into()?),
             Wire::CallReport(e) => Self::CallReport(e.try_into()?),
+            Wire::ProbeReport(e) => Self::ProbeReport(ProbeReport { aor: Aor::new(e.aor), binding: BindingId(e.binding) }),
         })
     }
 }

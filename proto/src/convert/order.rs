@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use redial_core::link::{Credentials, Order, RecallOrder, StopOrder};
-use redial_core::{Fence, TraceContext};
+use redial_core::link::{Credentials, Order, ProbeOrder, RecallOrder, StopOrder};
+use redial_core::{Aor, BindingId, Fence, TraceContext};
 
 use super::{ConvertError, each, into_each, millis, missing, narrow, traceparent};
 use crate::v1;
@@ -12,6 +12,9 @@ impl From<Order> for v1::Order {
     fn from(order: Order) -> Self {
         let order = match order {
             Order::Recall(r) => v1::order::Order::Recall(r.into()),
+            Order::Probe(p) => {
+                v1::order::Order::Probe(v1::ProbeOrder { aor: p.aor.as_str().into(), binding: p.binding.0, target: Some(p.target.into()) })
+            }
             Order::Stop(s) => v1::order::Order::Stop(v1::StopOrder { pair: Some(s.pair.into()), fence: s.fence.0 }),
         };
         Self { order: Some(order) }
@@ -23,6 +26,11 @@ impl TryFrom<v1::Order> for Order {
     fn try_from(order: v1::Order) -> Result<Self, ConvertError> {
         match missing(order.order, "order")? {
             v1::order::Order::Recall(r) => Ok(Self::Recall(r.try_into()?)),
+            v1::order::Order::Probe(p) => Ok(Self::Probe(ProbeOrder {
+                aor: Aor::new(p.aor),
+                binding: BindingId(p.binding),
+                target: missing(p.target, "probe_order.target")?.try_into()?,
+            })),
             v1::order::Order::Stop(s) => {
                 Ok(Self::Stop(StopOrder { pair: missing(s.pair, "stop_order.pair")?.into(), fence: Fence(s.fence) }))
             }

@@ -70,6 +70,7 @@ impl From<&Policy> for v1::Policy {
             credentials: p.credentials.clone(),
             trace_ratio: p.trace_ratio,
             display_text: p.display_text.clone(),
+            probe_ms: p.probe.map(millis),
             alert_info: p.alert_info.clone(),
             answer_after: p.answer_after,
             on_decline: match p.on_decline {
@@ -120,6 +121,7 @@ impl TryFrom<v1::Policy> for Policy {
             credentials: p.credentials,
             trace_ratio: p.trace_ratio,
             display_text: p.display_text,
+            probe: p.probe_ms.map(Duration::from_millis),
             alert_info: p.alert_info,
             answer_after: p.answer_after,
             on_decline: match v1::OnDecline::try_from(p.on_decline).unwrap_or_default() {

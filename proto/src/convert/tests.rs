@@ -126,6 +126,7 @@ fn event() -> impl Strategy<Value = Event> {
         register().prop_map(Event::Register),
         route().prop_map(Event::Route),
         aor().prop_map(|aor| Event::Locate(Locate { aor })),
+        (aor(), text()).prop_map(|(aor, id)| Event::ProbeReport(ProbeReport { aor, binding: BindingId(id) })),
         (pair(), any::<u64>(), any::<u8>(), recall).prop_map(|(pair, fence, rung, result)| Event::RecallReport(RecallReport {
             pair,
             fence: Fence(fence),
@@ -176,7 +177,8 @@ fn order() -> impl Strategy<Value = Order> {
         },
     );
     let stop = (pair(), any::<u64>()).prop_map(|(pair, fence)| Order::Stop(StopOrder { pair, fence: Fence(fence) }));
-    prop_oneof![recall, stop]
+    let probe = (aor(), text(), target()).prop_map(|(aor, id, target)| Order::Probe(ProbeOrder { aor, binding: BindingId(id), target }));
+    prop_oneof![recall, stop, probe]
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
@@ -209,6 +211,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             max_per_caller: b,
             max_per_callee: c,
             alert_info: credentials.clone(),
+            probe: enabled.then_some(d[0]),
             display_text: credentials.clone().unwrap_or_default(),
             answer_after: enabled.then_some(a),
             on_decline: if enabled { OnDecline::Retry } else { OnDecline::Cancel },

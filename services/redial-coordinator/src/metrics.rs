@@ -67,6 +67,26 @@ impl RecallStep {
     }
 }
 
+/// How far a probe came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeStep {
+    /// The order went to an edge.
+    Ordered,
+    /// It was answered, and the callee has a binding again.
+    Reinstated,
+}
+
+impl ProbeStep {
+    const ALL: [Self; 2] = [Self::Ordered, Self::Reinstated];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Reinstated => "reinstated",
+        }
+    }
+}
+
 /// Kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -151,6 +171,7 @@ struct Counts {
     ended: [AtomicU64; EndReason::ALL.len()],
     refused: [AtomicU64; NotWatched::ALL.len()],
     recalls: [[AtomicU64; RecallStep::ALL.len()]; RUNGS],
+    probes: [AtomicU64; ProbeStep::ALL.len()],
     requests: [AtomicU64; Kind::ALL.len()],
     failed: [AtomicU64; Kind::ALL.len()],
     dropped: [AtomicU64; Dropped::ALL.len()],
@@ -190,6 +211,17 @@ impl Metrics {
                 }
             }
         });
+        observe(
+            meter,
+            "redial.probes",
+            "OPTIONS to watched callees whose registration ran out, and what came of them",
+            &counts,
+            |c, see| {
+                for (step, n) in ProbeStep::ALL.iter().zip(&c.probes) {
+                    see(n, &[KeyValue::new("result", step.as_str())]);
+                }
+            },
+        );
         observe(meter, "redial.coordinator.requests", "Requests from edges, by kind", &counts, |c, see| {
             for (kind, n) in Kind::ALL.iter().zip(&c.requests) {
                 see(n, &[KeyValue::new("kind", kind.as_str())]);
@@ -249,6 +281,10 @@ impl Metrics {
     pub(crate) fn recall(&self, rung: u8, step: RecallStep) {
         let rung = usize::from(rung).clamp(1, RUNGS) - 1;
         add(&RecallStep::ALL, &self.counts.recalls[rung], &step, 1);
+    }
+
+    pub(crate) fn probe(&self, step: ProbeStep) {
+        add(&ProbeStep::ALL, &self.counts.probes, &step, 1);
     }
 
     pub(crate) fn requests(&self, kind: Kind, n: usize) {

@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redial_core::{Aor, Fence, Pair, UnixMillis};
+use redial_core::{Aor, BindingId, Fence, Pair, UnixMillis};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
@@ -21,6 +21,8 @@ pub enum Wake {
     CallerBack(Aor),
     /// Recall whoever is next in the queue of this AoR.
     Serve(Aor),
+    /// A probed contact of this callee has answered.
+    Answered(Aor, BindingId),
     /// Look whether something of this watch has run out.
     Look(Pair),
     /// The call of the watch with this fence was answered, and the store could not be told.

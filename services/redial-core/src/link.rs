@@ -24,6 +24,7 @@ pub enum Event {
     Locate(Locate),
     RecallReport(RecallReport),
     CallReport(CallReport),
+    ProbeReport(ProbeReport),
 }
 
 impl Event {
@@ -32,14 +33,16 @@ impl Event {
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         match self {
-            Self::Register(_) | Self::Route(_) | Self::Locate(_) | Self::RecallReport(_) | Self::CallReport(_) => true,
+            Self::Register(_) | Self::Route(_) | Self::Locate(_) | Self::RecallReport(_) | Self::CallReport(_) | Self::ProbeReport(_) => {
+                true
+            }
         }
     }
 
     /// Whether it tells what has happened instead of asking: it stays true when it comes late.
     #[must_use]
     pub fn is_report(&self) -> bool {
-        matches!(self, Self::RecallReport(_) | Self::CallReport(_))
+        matches!(self, Self::RecallReport(_) | Self::CallReport(_) | Self::ProbeReport(_))
     }
 
     /// The AoR whose replica handles it (rendezvous hash, for locality only).
@@ -51,6 +54,7 @@ impl Event {
             Self::Locate(e) => &e.aor,
             Self::RecallReport(e) => &e.pair.callee,
             Self::CallReport(e) => &e.pair.callee,
+            Self::ProbeReport(e) => &e.aor,
         }
     }
 }
@@ -151,6 +155,13 @@ pub enum CallResult {
     Cancelled,
     /// BYE of an established call that was made by a recall: the next caller may have a turn.
     Ended,
+}
+
+/// The phone behind this contact has answered a [`ProbeOrder`] with 2xx. Silence and refusals are not reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeReport {
+    pub aor: Aor,
+    pub binding: BindingId,
 }
 
 /// The coordinator's answer to one [`Request`].
@@ -277,17 +288,27 @@ pub enum Failure {
 pub enum Order {
     Recall(RecallOrder),
     Stop(StopOrder),
+    Probe(ProbeOrder),
 }
 
 impl Order {
-    /// Whose recall it is about.
+    /// Orders with the same key meet the same worker of an edge: callee and caller of a recall, or who is probed.
     #[must_use]
-    pub fn pair(&self) -> &Pair {
+    pub fn key(&self) -> (&Aor, Option<&Aor>) {
         match self {
-            Self::Recall(order) => &order.pair,
-            Self::Stop(order) => &order.pair,
+            Self::Recall(order) => (&order.pair.callee, Some(&order.pair.caller)),
+            Self::Stop(order) => (&order.pair.callee, Some(&order.pair.caller)),
+            Self::Probe(order) => (&order.aor, None),
         }
     }
+}
+
+/// Ask the phone behind this contact, whose registration has run out, by OPTIONS whether it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeOrder {
+    pub aor: Aor,
+    pub binding: BindingId,
+    pub target: Target,
 }
 
 /// The recall with this fence is not wanted any more: what rings stops ringing, nothing of it is sent again and nothing is reported. An order

@@ -57,6 +57,16 @@ pub trait WatchStore: Send + Sync + 'static {
     /// Every watch of a shard, for the operator's list. `limit` bounds the answer.
     fn list(&self, shard: Shard, limit: usize) -> impl Future<Output = Result<Vec<Watch>, StoreError>> + Send;
 
+    /// Remembers contacts also when they have expired, each AoR's in place of those that were remembered of it before. Only for callees that are
+    /// probed.
+    fn remember(&self, now: UnixMillis, contacts: &[LastContacts]) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Nothing when nothing was remembered or its time is over.
+    fn remembered(&self, now: UnixMillis, aor: &Aor) -> impl Future<Output = Result<Vec<Binding>, StoreError>> + Send;
+
+    /// True for one caller only until then, and only where contacts are remembered: whoever gets it probes this callee.
+    fn claim_probe(&self, now: UnixMillis, aor: &Aor, until: UnixMillis) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// What the last connected recall has taught about phones with this User-Agent, unless that is too long ago.
     fn learned(&self, now: UnixMillis, agent: &str) -> impl Future<Output = Result<Option<u8>, StoreError>> + Send;
 
@@ -77,6 +87,15 @@ pub trait WatchStore: Send + Sync + 'static {
 
 /// User-Agents that a store remembers: far more kinds of phones than one installation has, and no more than anybody can fill it with.
 pub const MAX_LESSONS: usize = 1000;
+
+/// What an AoR had registered when it was last heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastContacts {
+    pub aor: Aor,
+    /// None: it said goodbye, and what was remembered is forgotten.
+    pub contacts: Vec<Binding>,
+    pub until: UnixMillis,
+}
 
 /// Phones with this User-Agent were connected by this rung of the ladder.
 #[derive(Clone, Debug, PartialEq, Eq)]

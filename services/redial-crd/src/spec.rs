@@ -152,6 +152,11 @@ pub struct RedialPolicySpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub credentials: Option<String>,
+    /// How often the last contact of a watched callee whose registration ran out is asked by OPTIONS whether it is there, like 5m, or never.
+    /// Default never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(never|([0-9]+(d|h|m|s|ms))+)$"))]
+    pub probe: Option<String>,
     /// Rung 3, the display name of the call; {callee} and {caller} stand for the addresses. Default {callee} is back.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200))]

@@ -226,7 +226,7 @@ impl Metrics {
         ));
         all.extend(labelled(
             "redial_orders_dropped_total",
-            "recalls that a coordinator ordered and this edge did not make",
+            "recalls and probes that a coordinator ordered and this edge did not make",
             "reason",
             OrderDrop::ALL.map(OrderDrop::as_str),
             &self.order_drops,

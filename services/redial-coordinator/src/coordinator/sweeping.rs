@@ -64,7 +64,7 @@ impl<S: WatchStore> Coordinator<S> {
 
     /// Does now what only this replica knows of, so that any other finds it in the store. Everything else has its due entry there.
     pub(super) async fn hand_over(&self) {
-        let known_here = |wake: &Wake| matches!(wake, Wake::CalleeBack(_) | Wake::CallerBack(_) | Wake::Connected(..));
+        let known_here = |wake: &Wake| matches!(wake, Wake::CalleeBack(_) | Wake::CallerBack(_) | Wake::Answered(..) | Wake::Connected(..));
         let wakes: Vec<Wake> = self.inner.timers.take_all().into_iter().filter(known_here).collect();
         if !wakes.is_empty() {
             tracing::info!(count = wakes.len(), "handing over what the store does not know yet");
@@ -80,8 +80,8 @@ impl<S: WatchStore> Coordinator<S> {
             async move {
                 let recalls = orders.into_iter().filter_map(|order| match order {
                     Order::Recall(order) => Some(order),
-                    // Nothing waits for it: what rings stops by itself.
-                    Order::Stop(_) => None,
+                    // Nothing waits for them: what rings stops by itself, who was not asked is asked at the next interval.
+                    Order::Stop(_) | Order::Probe(_) => None,
                 });
                 for order in recalls {
                     inner.engine.undelivered(clock::unix(), &order).await;

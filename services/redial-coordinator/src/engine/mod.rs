@@ -9,6 +9,7 @@ mod census;
 mod learn;
 mod look;
 mod outage;
+mod probe;
 mod register;
 mod report;
 mod returns;
@@ -119,6 +120,11 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             replies.extend(routed);
             replies.extend(located);
             replies.extend(noted);
+            self.metrics.requests(Kind::Report, wave.probes.ids.len());
+            for (id, report) in wave.probes.ids.into_iter().zip(wave.probes.events) {
+                replies.push((id, Reply::Noted));
+                back.push(Wake::Answered(report.aor, report.binding));
+            }
         }
         send(replies);
         for wake in back {
@@ -132,6 +138,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         let done = match &wake {
             Wake::CalleeBack(callee) => self.callee_back(now, callee).await,
             Wake::CallerBack(caller) => self.caller_back(now, caller).await,
+            Wake::Answered(callee, binding) => self.answered(now, callee, binding).await,
             Wake::Serve(callee) => self.serve(now, callee, None).await,
             Wake::Look(pair) => self.look(now, pair).await,
             Wake::Connected(pair, fence) => {
@@ -140,7 +147,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             }
         };
         self.note(now, &done);
-        if done.is_err() && matches!(wake, Wake::CalleeBack(_) | Wake::CallerBack(_) | Wake::Connected(..)) {
+        if done.is_err() && matches!(wake, Wake::CalleeBack(_) | Wake::CallerBack(_) | Wake::Connected(..) | Wake::Answered(..)) {
             self.schedule(now.after(AGAIN), wake);
         }
     }

@@ -2,7 +2,7 @@
 
 use redial_core::link::{Register, Registered, Reply};
 use redial_core::policy::Fanout;
-use redial_core::store::StoreError;
+use redial_core::store::{RegisterOutcome, StoreError};
 use redial_core::{Aor, EdgeGateway, Pair, UnixMillis, WatchStore};
 
 use super::Engine;
@@ -24,20 +24,22 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         let result = self.store.register(now, &lot.events).await;
         self.note(now, &result);
         let Ok(outcomes) = result else { return self.failed(Kind::Register, lot.ids) };
+        let policies = self.policies();
+        let mut last = Vec::new();
         let mut replies = Vec::with_capacity(lot.ids.len());
         for ((id, register), outcome) in lot.ids.into_iter().zip(lot.events).zip(outcomes) {
             if outcome.out_of_order {
                 replies.push((id, Reply::Registered(Registered::OutOfOrder)));
                 continue;
             }
-            let live = !outcome.bindings.is_empty();
-            if live && outcome.waited_for {
-                back.push(Wake::CalleeBack(register.aor.clone()));
-            }
-            if live && outcome.parked {
-                back.push(Wake::CallerBack(register.aor));
-            }
+            last.extend(Self::last_contacts(&policies, now, &register, &outcome.bindings));
+            back.extend(set_off(&register.aor, &outcome));
             replies.push((id, Reply::Registered(Registered::Bindings(outcome.bindings))));
+        }
+        if !last.is_empty() {
+            // The registration stands without: a phone that is not remembered is not probed.
+            let kept = self.store.remember(now, &last).await;
+            self.note(now, &kept);
         }
         replies
     }
@@ -82,6 +84,14 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         self.schedule(until, Wake::Serve(callee.clone()));
         Ok(())
     }
+}
+
+/// Whom a registration concerns besides the phone.
+pub(super) fn set_off(aor: &Aor, outcome: &RegisterOutcome) -> impl Iterator<Item = Wake> {
+    let live = !outcome.bindings.is_empty();
+    let waited_for = (live && outcome.waited_for).then(|| Wake::CalleeBack(aor.clone()));
+    let parked = (live && outcome.parked).then(|| Wake::CallerBack(aor.clone()));
+    waited_for.into_iter().chain(parked)
 }
 
 pub(super) fn pairs(callee: &Aor, callers: Vec<Aor>) -> Vec<Pair> {

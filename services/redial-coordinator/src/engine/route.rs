@@ -213,6 +213,13 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
                 return Ok(Routed::Offline(Offline::NotWatched(why)));
             }
             self.remind(now, watch.deadline, &watch.pair);
+            if let Some(interval) = policy.probe {
+                let at = now.after(interval);
+                // What is promised does not hang on it: this replica remembers, and at the deadline somebody looks in any case.
+                let hastened = self.store.hasten(std::slice::from_ref(&watch.pair), at).await;
+                self.note(now, &hastened);
+                self.remind(now, at, &watch.pair);
+            }
             // Counted above; a line for every missed call would cost more than storing it.
             tracing::debug!(
                 callee = watch.pair.callee.as_str(),

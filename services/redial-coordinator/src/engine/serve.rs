@@ -113,6 +113,9 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             situation.learned = self.learned(now, watch, caller).await?;
         }
         let mut decision = machine::on(now, policy, watch, &Input::Look(situation));
+        if !situation.callee_online && watch.state == State::Armed && !watch.parked && now < watch.deadline {
+            self.probe(now, policy, &watch.pair.callee).await?;
+        }
         let orders = match &mut decision {
             machine::Decision::Step { step, order: Some(_), .. } => {
                 step.next.caller_seen = fingerprint(caller);

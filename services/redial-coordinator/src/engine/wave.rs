@@ -1,7 +1,7 @@
 //! Cuts a batch into waves: inside one, no AoR is touched by requests of different kinds, so the kinds may run at the same time and each
 //! in one pipeline. Nearly every batch is one wave.
 
-use redial_core::link::{CallReport, Event, RecallReport, Register, Request, Route};
+use redial_core::link::{CallReport, Event, ProbeReport, RecallReport, Register, Request, Route};
 use redial_core::{Aor, Fence, Pair, TraceContext};
 use rustc_hash::FxHashMap;
 
@@ -65,6 +65,7 @@ pub(super) struct Wave {
     pub(super) routes: Lot<Route>,
     pub(super) locates: Lot<Aor>,
     pub(super) reports: Lot<Report>,
+    pub(super) probes: Lot<ProbeReport>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,7 @@ pub(super) fn split(batch: Vec<Request>) -> Vec<Wave> {
             Event::Route(e) => wave.routes.push(request.id, e),
             Event::Locate(e) => wave.locates.push(request.id, e.aor),
             Event::RecallReport(e) => wave.reports.push(request.id, Report::Recall(e, request.trace)),
+            Event::ProbeReport(e) => wave.probes.push(request.id, e),
             Event::CallReport(e) => wave.reports.push(request.id, Report::Call(e, request.trace)),
         }
     }
@@ -107,7 +109,7 @@ fn conflicts(touched: &mut FxHashMap<Aor, Touch>, event: &Event) -> bool {
         Event::Route(e) => touch(&e.callee, Touch::Looks) | e.caller.as_ref().is_some_and(|caller| touch(caller, Touch::Looks)),
         Event::Locate(e) => touch(&e.aor, Touch::Looks),
         // The fence, not the order, tells whether a report is current.
-        Event::RecallReport(_) | Event::CallReport(_) => false,
+        Event::RecallReport(_) | Event::CallReport(_) | Event::ProbeReport(_) => false,
     }
 }
 

@@ -22,6 +22,10 @@ pub(super) fn wait(callee: &Aor) -> String {
     of_aor("redial:wait:", callee)
 }
 
+pub(super) fn last(aor: &Aor) -> String {
+    of_aor("redial:last:", aor)
+}
+
 pub(super) fn turn(callee: &Aor) -> String {
     of_aor("redial:turn:", callee)
 }

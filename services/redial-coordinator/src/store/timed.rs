@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use redial_core::link::Register;
-use redial_core::store::{ArmOutcome, Due, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
+use redial_core::store::{ArmOutcome, Due, LastContacts, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
 use redial_core::{Aor, Binding, Fence, Pair, Shard, UnixMillis, Watch, WatchStore};
 use redial_runtime::clock;
 
 /// Upper bounds in seconds: from a pipeline on the same machine to an operation that is given up.
 const BOUNDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
 
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 22] = [
     "register",
     "lookup",
     "bindings",
@@ -29,6 +29,9 @@ const KINDS: [&str; 19] = [
     "parked",
     "due",
     "list",
+    "remember",
+    "remembered",
+    "claim_probe",
     "learned",
     "learn",
     "lessons",
@@ -142,6 +145,18 @@ impl<S: WatchStore> WatchStore for Timed<S> {
 
     async fn list(&self, shard: Shard, limit: usize) -> Result<Vec<Watch>, StoreError> {
         self.measure("list", self.store.list(shard, limit)).await
+    }
+
+    async fn remember(&self, now: UnixMillis, contacts: &[LastContacts]) -> Result<(), StoreError> {
+        self.measure("remember", self.store.remember(now, contacts)).await
+    }
+
+    async fn remembered(&self, now: UnixMillis, aor: &Aor) -> Result<Vec<Binding>, StoreError> {
+        self.measure("remembered", self.store.remembered(now, aor)).await
+    }
+
+    async fn claim_probe(&self, now: UnixMillis, aor: &Aor, until: UnixMillis) -> Result<bool, StoreError> {
+        self.measure("claim_probe", self.store.claim_probe(now, aor, until)).await
     }
 
     async fn learned(&self, now: UnixMillis, agent: &str) -> Result<Option<u8>, StoreError> {

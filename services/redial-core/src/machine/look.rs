@@ -29,7 +29,12 @@ impl Case<'_> {
         let returned = w.parked && at.caller_returned;
         if !at.callee_online {
             // A parked watch whose caller is back waits for the callee again.
-            return if returned { self.rest(false) } else { Decision::Wait { due: w.deadline, recheck: true } };
+            if returned {
+                return self.rest(false);
+            }
+            // Nobody is asked whether the callee is there for a caller who is not.
+            let due = if w.parked { w.deadline } else { self.away_until(w.deadline) };
+            return Decision::Wait { due, recheck: true };
         }
         if self.now < w.not_before && !returned {
             return self.wait(if w.parked && !at.caller_online { w.deadline } else { w.not_before });
@@ -77,6 +82,6 @@ impl Case<'_> {
         }
         // Backing off is over: the callee will have come back when the next recall is made.
         let next = Watch { deadline, attempts, not_before: self.now, ..self.next(State::Armed) };
-        Decision::Step { step: self.change(next, deadline, Turn::Release), order: None, recheck: true }
+        Decision::Step { step: self.change(next, self.away_until(deadline), Turn::Release), order: None, recheck: true }
     }
 }

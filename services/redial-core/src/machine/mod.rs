@@ -184,10 +184,16 @@ impl Case<'_> {
         }
     }
 
+    /// When somebody must look again who found the callee away: with probes at the next one.
+    fn away_until(self, deadline: UnixMillis) -> UnixMillis {
+        self.policy.probe.map_or(deadline, |interval| self.now.after(interval).min(deadline))
+    }
+
     /// Back to armed: nobody to recall. The callee's or the caller's REGISTER brings it back.
     fn rest(self, parked: bool) -> Decision {
         let next = Watch { parked, ..self.next(State::Armed) };
-        Decision::Step { step: self.change(next, self.watch.deadline, Turn::Release), order: None, recheck: !parked }
+        let due = if parked { self.watch.deadline } else { self.away_until(self.watch.deadline) };
+        Decision::Step { step: self.change(next, due, Turn::Release), order: None, recheck: !parked }
     }
 
     /// The rung after `rung` if the ladder has one, else a failed attempt.

@@ -186,6 +186,7 @@ fn apply(policy: &mut Policy, key: &str, value: &Value) -> Result<(), String> {
         "turnMax" => policy.turn_max = time(value)?,
         "maxPerCaller" => policy.max_per_caller = whole::<u32>(value).and_then(at_least_one)?,
         "maxPerCallee" => policy.max_per_callee = whole::<u32>(value).and_then(at_least_one)?,
+        "probe" => policy.probe = if value.as_str() == Some(NEVER) { None } else { Some(time(value)?) },
         "displayText" => policy.display_text = string(value).and_then(text)?,
         "alertInfo" => policy.alert_info = string(value).and_then(text).map(optional)?,
         "answerAfter" => policy.answer_after = seconds_or_never(value)?,
@@ -218,6 +219,11 @@ fn contradictions(p: &Policy) -> Vec<(&'static str, String)> {
     refuse(p.ladder.is_empty(), "ladder", "must have at least one rung");
     refuse(repeats(&p.ladder), "ladder", "names a rung twice");
     refuse(!p.message.contains_key(&p.language), "language", "has no text in message");
+    refuse(
+        p.probe.is_some_and(|interval| interval < MIN_PROBE),
+        "probe",
+        "must be at least 10s: an unanswered OPTIONS is repeated for 32 s",
+    );
     refuse(repeats(&p.period_from), "periodFrom", "names a source twice");
     found
 }
@@ -269,6 +275,7 @@ fn print(p: &Policy) -> Table {
         ("turnMax", time(p.turn_max)),
         ("maxPerCaller", number(p.max_per_caller)),
         ("maxPerCallee", number(p.max_per_callee)),
+        ("probe", p.probe.map_or_else(|| string(NEVER), time)),
         ("displayText", string(&p.display_text)),
         ("alertInfo", string(p.alert_info.as_deref().unwrap_or_default())),
         ("answerAfter", p.answer_after.map_or_else(|| string(NEVER), |s| time(Duration::from_secs(s.into())))),
@@ -290,6 +297,8 @@ fn boolean(value: &Value) -> Result<bool, String> {
 fn string(value: &Value) -> Result<String, String> {
     value.as_str().map(str::to_owned).ok_or_else(|| expected("a string", value))
 }
+
+const MIN_PROBE: Duration = Duration::from_secs(10);
 
 const NEVER: &str = "never";
 

@@ -53,6 +53,9 @@ pub struct Policy {
     pub credentials: Option<String>,
     /// Share of watches whose story is traced, 0.0 to 1.0; 0 is off. Without an OTLP endpoint nothing is. Default 0.01.
     pub trace_ratio: f64,
+    /// How often the last known contact of a watched callee is asked by OPTIONS whether it is there, while its registration has run out. One
+    /// request and one answer each time and callee; sent again ten times within 32 s to a phone that is off. Default: never.
+    pub probe: Option<Duration>,
     /// Rung 3, the display name of the call: `{callee}` and `{caller}` stand for the addresses. Default `{callee} is back`.
     pub display_text: String,
     /// Rung 3: value of an Alert-Info header (RFC 3261 section 20.4), for phones that ring in another way by it. Default none.
@@ -138,6 +141,7 @@ impl Default for Policy {
             max_per_callee: 256,
             credentials: None,
             trace_ratio: 0.01,
+            probe: None,
             display_text: "{callee} is back".to_owned(),
             alert_info: None,
             answer_after: None,

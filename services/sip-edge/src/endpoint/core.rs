@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redial_core::TraceContext;
-use redial_core::link::{Event, Request};
+use redial_core::link::{Event, ProbeOrder, Request};
 use rustc_hash::FxHashMap;
 use sip_core::Message;
 use sip_core::routing::{Branch, EdgeTag};
@@ -35,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) clients: Table<Client>,
     /// Client transactions of recalls.
     pub(crate) recalls: HashMap<RecallId, Id>,
+    /// Probes that wait for their answer, by client transaction.
+    pub(crate) probes: FxHashMap<Id, ProbeOrder>,
     pub(crate) timers: Timers,
     pub(crate) pending: Pending,
     pub(crate) draining: bool,
@@ -53,6 +55,7 @@ impl Core {
             by_key: FxHashMap::default(),
             clients: Table::new(unpredictable()),
             recalls: HashMap::new(),
+            probes: FxHashMap::default(),
             timers: Timers::default(),
             pending: Pending::new(worker, config.coordinator_timeout),
             draining: false,

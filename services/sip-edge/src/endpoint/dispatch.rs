@@ -61,6 +61,7 @@ impl Endpoint {
     pub(super) fn heard(&mut self, now: Now, client: super::table::Id, owner: ClientOwner, heard: Heard<'_>, out: &mut Outbox) {
         match owner {
             ClientOwner::Branch { server } => self.core.branch_heard(now, server, client, heard, out),
+            ClientOwner::Probe => self.core.probe_heard(client, heard, out),
             ClientOwner::Recall(recall) => self.recall_heard(now, recall, heard, out),
         }
     }

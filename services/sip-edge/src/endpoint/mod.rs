@@ -20,6 +20,7 @@ mod local;
 pub mod outbox;
 mod passing;
 mod pending;
+mod probes;
 mod proxy;
 pub mod recall;
 mod recalls;

@@ -85,10 +85,10 @@ fn span(now: Now, report: &RecallReport, began: Now, parent: TraceContext) -> Sp
 
 impl Endpoint {
     pub(super) fn order(&mut self, now: Now, order: Order, out: &mut Outbox) {
-        let mut cx = Context { core: &mut self.core, now, out };
         match order {
-            Order::Recall(order) => self.recalls.on_order(now, order, &mut cx),
-            Order::Stop(stop) => self.recalls.on_stop(&stop, &mut cx),
+            Order::Recall(order) => self.recalls.on_order(now, order, &mut Context { core: &mut self.core, now, out }),
+            Order::Probe(probe) => self.core.probe(now, probe, out),
+            Order::Stop(stop) => self.recalls.on_stop(&stop, &mut Context { core: &mut self.core, now, out }),
         }
     }
 

@@ -140,6 +140,7 @@ fn size(event: &Event) -> usize {
             Event::Route(route) => route.callee.as_str().len() + route.caller.as_ref().map_or(0, |caller| caller.as_str().len()),
             Event::Locate(locate) => locate.aor.as_str().len(),
             Event::RecallReport(report) => report.pair.callee.as_str().len() + report.pair.caller.as_str().len(),
+            Event::ProbeReport(report) => report.aor.as_str().len() + report.binding.0.len(),
             Event::CallReport(report) => report.pair.callee.as_str().len() + report.pair.caller.as_str().len(),
         }
 }

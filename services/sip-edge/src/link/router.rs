@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use redial_core::Pair;
+use redial_core::Aor;
 use redial_core::link::{Order, Reply};
 use rustc_hash::FxHasher;
 use tokio::sync::mpsc::{Sender, channel};
@@ -60,16 +60,16 @@ impl Router {
     }
 
     pub(super) fn order(&self, order: Order) {
-        let worker = worker_of(order.pair(), self.workers.len());
+        let worker = worker_of(order.key(), self.workers.len());
         if self.workers.get(worker).is_none_or(|way| way.orders.try_send(order).is_err()) {
             self.counters.orders_dropped.add(1);
         }
     }
 }
 
-/// Orders of one pair always meet the same worker, which remembers the recall under way.
-fn worker_of(pair: &Pair, workers: usize) -> usize {
+/// Orders of one pair, or about one callee, always meet the same worker, which remembers the recall under way.
+fn worker_of(key: (&Aor, Option<&Aor>), workers: usize) -> usize {
     let mut hasher = FxHasher::default();
-    pair.hash(&mut hasher);
+    key.hash(&mut hasher);
     (hasher.finish() % workers.max(1) as u64) as usize
 }

@@ -317,7 +317,7 @@ fn word(event: &Event) -> &'static str {
         Event::Register(_) => "register",
         Event::Route(_) => "route",
         Event::Locate(_) => "locate",
-        Event::RecallReport(_) | Event::CallReport(_) => "report",
+        Event::RecallReport(_) | Event::CallReport(_) | Event::ProbeReport(_) => "report",
     }
 }
 

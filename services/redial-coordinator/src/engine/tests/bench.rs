@@ -19,6 +19,7 @@ use crate::timers::Timers;
 #[derive(Clone, Debug, Default)]
 pub struct Edges {
     pub orders: Arc<Mutex<Vec<(EdgeId, RecallOrder)>>>,
+    pub probes: Arc<Mutex<Vec<ProbeOrder>>>,
     pub stops: Arc<Mutex<Vec<StopOrder>>>,
     pub detached: Arc<Mutex<BTreeSet<EdgeId>>>,
     /// Their queues are full.
@@ -32,6 +33,10 @@ impl EdgeGateway for Edges {
         }
         let order = match order {
             Order::Recall(order) => order,
+            Order::Probe(probe) => {
+                self.probes.lock().unwrap().push(probe);
+                return Ok(());
+            }
             Order::Stop(stop) => {
                 self.stops.lock().unwrap().push(stop);
                 return Ok(());

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use redial_core::link::Register;
-use redial_core::store::{ArmOutcome, Due, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
+use redial_core::store::{ArmOutcome, Due, LastContacts, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn};
 use redial_core::{Aor, Binding, Fence, Pair, Shard, UnixMillis, Watch, WatchStore};
 
 use crate::store::MemoryStore;
@@ -110,6 +110,15 @@ impl WatchStore for Flaky {
     }
     async fn list(&self, shard: Shard, limit: usize) -> Result<Vec<Watch>, StoreError> {
         self.up()?.list(shard, limit).await
+    }
+    async fn remember(&self, now: UnixMillis, contacts: &[LastContacts]) -> Result<(), StoreError> {
+        self.writable()?.remember(now, contacts).await
+    }
+    async fn remembered(&self, now: UnixMillis, aor: &Aor) -> Result<Vec<Binding>, StoreError> {
+        self.up()?.remembered(now, aor).await
+    }
+    async fn claim_probe(&self, now: UnixMillis, aor: &Aor, until: UnixMillis) -> Result<bool, StoreError> {
+        self.writable()?.claim_probe(now, aor, until).await
     }
     async fn learned(&self, now: UnixMillis, agent: &str) -> Result<Option<u8>, StoreError> {
         self.up()?.learned(now, agent).await

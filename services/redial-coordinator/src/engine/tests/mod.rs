@@ -6,6 +6,7 @@ pub(crate) mod flaky;
 mod ladder;
 mod mishaps;
 mod outage;
+mod probe;
 mod queue;
 mod recall;
 mod story;

@@ -2,13 +2,16 @@
 
 mod shard;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redial_core::ids::SHARDS;
 use redial_core::link::Register;
-use redial_core::store::{ArmOutcome, Due, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn, keep_lessons};
+use redial_core::store::{
+    ArmOutcome, Due, LastContacts, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn, keep_lessons,
+};
 use redial_core::{Aor, Binding, Fence, Pair, Shard as ShardId, UnixMillis, Watch, WatchStore};
 
 use shard::Shard;
@@ -26,6 +29,14 @@ pub struct MemoryStore {
     aors: AtomicUsize,
     max_aors: usize,
     lessons: Mutex<Vec<Lesson>>,
+    remembered: Mutex<HashMap<Aor, Remembered>>,
+}
+
+/// Contacts that outlive their registration, and until when they have been probed.
+#[derive(Debug)]
+struct Remembered {
+    last: LastContacts,
+    claimed_until: UnixMillis,
 }
 
 impl Default for MemoryStore {
@@ -44,7 +55,7 @@ impl MemoryStore {
     #[must_use]
     pub fn with_max_aors(max_aors: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, aors: AtomicUsize::new(0), max_aors, lessons: Mutex::default() }
+        Self { shards, aors: AtomicUsize::new(0), max_aors, lessons: Mutex::default(), remembered: Mutex::default() }
     }
 
     /// How many entries of any kind belong to watches; 0 when every watch has ended and no turn is held (P2).
@@ -229,6 +240,34 @@ impl WatchStore for MemoryStore {
     async fn list(&self, shard: ShardId, limit: usize) -> Result<Vec<Watch>, StoreError> {
         let shard = self.shard(shard);
         Ok(shard.due.iter().filter_map(|(_, pair)| shard.watches.get(pair)).take(limit).map(|e| e.watch.clone()).collect())
+    }
+
+    async fn remember(&self, now: UnixMillis, contacts: &[LastContacts]) -> Result<(), StoreError> {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        for last in contacts {
+            remembered.remove(&last.aor);
+            if remembered.len() >= self.max_aors {
+                remembered.retain(|_, known| known.last.until > now);
+            }
+            if !last.contacts.is_empty() && remembered.len() < self.max_aors {
+                remembered.insert(last.aor.clone(), Remembered { last: last.clone(), claimed_until: now });
+            }
+        }
+        Ok(())
+    }
+
+    async fn remembered(&self, now: UnixMillis, aor: &Aor) -> Result<Vec<Binding>, StoreError> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(remembered.get(aor).filter(|known| known.last.until > now).map(|known| known.last.contacts.clone()).unwrap_or_default())
+    }
+
+    async fn claim_probe(&self, now: UnixMillis, aor: &Aor, until: UnixMillis) -> Result<bool, StoreError> {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = remembered.get_mut(aor).filter(|known| known.last.until > now && known.claimed_until <= now) else {
+            return Ok(false);
+        };
+        known.claimed_until = until;
+        Ok(true)
     }
 
     async fn learned(&self, now: UnixMillis, agent: &str) -> Result<Option<u8>, StoreError> {

@@ -9,6 +9,7 @@ mod hot;
 #[cfg(test)]
 mod interleavings;
 mod lessons;
+mod probes;
 mod rare;
 mod reply;
 mod scripts;
@@ -17,7 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redial_core::link::Register;
-use redial_core::store::{ArmOutcome, Due, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn, keep_lessons};
+use redial_core::store::{
+    ArmOutcome, Due, LastContacts, Lesson, Lookup, LookupOp, RegisterOutcome, Step, StepOutcome, StoreError, Turn, keep_lessons,
+};
 use redial_core::{Aor, Binding, Fence, Pair, Shard, UnixMillis, Watch, WatchStore};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
@@ -153,6 +156,18 @@ impl WatchStore for RedisStore {
 
     async fn list(&self, shard: Shard, limit: usize) -> Result<Vec<Watch>, StoreError> {
         self.list_of(shard, limit).await
+    }
+
+    async fn remember(&self, now: UnixMillis, contacts: &[LastContacts]) -> Result<(), StoreError> {
+        self.remember_all(now, contacts).await
+    }
+
+    async fn remembered(&self, _: UnixMillis, aor: &Aor) -> Result<Vec<Binding>, StoreError> {
+        self.remembered_of(aor).await
+    }
+
+    async fn claim_probe(&self, now: UnixMillis, aor: &Aor, until: UnixMillis) -> Result<bool, StoreError> {
+        self.claim_probe_of(now, aor, until).await
     }
 
     async fn learned(&self, now: UnixMillis, agent: &str) -> Result<Option<u8>, StoreError> {

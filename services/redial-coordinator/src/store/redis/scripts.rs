@@ -9,6 +9,7 @@ pub(super) struct Scripts {
     pub postpone: Script,
     pub release_turn: Script,
     pub amend: Script,
+    pub claim_probe: Script,
 }
 
 impl Scripts {
@@ -19,6 +20,7 @@ impl Scripts {
             postpone: Script::new(include_str!("../scripts/postpone.lua")),
             release_turn: Script::new(include_str!("../scripts/release_turn.lua")),
             amend: Script::new(include_str!("../scripts/amend.lua")),
+            claim_probe: Script::new(include_str!("../scripts/claim_probe.lua")),
         }
     }
 }

@@ -3,12 +3,14 @@
 mod bindings;
 mod ends;
 mod lessons;
+mod probes;
 mod turns;
 mod watches;
 
 pub use bindings::*;
 pub use ends::*;
 pub use lessons::*;
+pub use probes::*;
 pub use turns::*;
 pub use watches::*;
 
@@ -170,6 +172,8 @@ macro_rules! conformance {
             an_ended_call_keeps_the_turn_while_somebody_waits
             what_was_learned_of_a_phone_is_remembered_for_its_time
             lessons_are_bounded
+            contacts_are_remembered_beyond_their_expiry_until_forgotten
+            one_replica_at_a_time_probes_a_callee
             a_ping_is_answered
         }
     };

@@ -56,11 +56,12 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    (any::<bool>(), any::<bool>(), 0usize..3, 1u32..5).prop_map(|(all, sent, ladder, max_attempts)| Policy {
+    (any::<bool>(), any::<bool>(), 0usize..3, 1u32..5, any::<bool>()).prop_map(|(all, sent, ladder, max_attempts, probe)| Policy {
         fanout: if all { Fanout::All } else { Fanout::Fifo },
         end_on: if sent { EndOn::ReferSent } else { EndOn::Established },
         ladder: [&[1][..], &[1, 2], &[2, 1]][ladder].to_vec(),
         max_attempts,
+        probe: probe.then_some(Duration::from_secs(60)),
         ..Policy::default()
     })
 }

@@ -101,6 +101,16 @@ fn a_message_that_was_taken_is_the_end_where_the_ladder_has_no_more() {
 }
 
 #[test]
+fn with_probes_an_absent_callee_is_looked_for_again_and_again_until_the_deadline() {
+    let probing = Policy { probe: Some(Duration::from_secs(60)), ..policy() };
+    let armed = watch(State::Armed);
+    let look = |now| on(now, &probing, &armed, &Input::Look(Situation::default()));
+    assert_eq!(look(NOW), Decision::Wait { due: at(60_000), recheck: true });
+    let last = UnixMillis(DEADLINE.0 - 1);
+    assert_eq!(look(last), Decision::Wait { due: DEADLINE, recheck: true });
+}
+
+#[test]
 fn armed_waits_for_the_callee() {
     let nobody = Situation { callee_online: false, ..HERE };
     assert_eq!(decide(State::Armed, Input::Look(nobody)), Decision::Wait { due: DEADLINE, recheck: true });

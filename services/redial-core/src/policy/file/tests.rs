@@ -39,6 +39,7 @@ fn every_key_is_read() {
         maxPerCallee = 4
         credentials = "redial"
         traceRatio = 1
+        probe = "5m"
         displayText = "{callee} calls back"
         alertInfo = "<urn:alert:service:call-waiting>"
         answerAfter = 0
@@ -70,6 +71,7 @@ fn every_key_is_read() {
         max_per_callee: 4,
         credentials: Some("redial".to_owned()),
         trace_ratio: 1.0,
+        probe: Some(ms(300_000)),
         display_text: "{callee} calls back".to_owned(),
         alert_info: Some("<urn:alert:service:call-waiting>".to_owned()),
         answer_after: Some(0),
@@ -151,6 +153,7 @@ fn contradictions_are_refused() {
         ("settle=1.5", "default.settle"),
         ("settle=-1", "default.settle"),
         ("ladder=[0]", "default.ladder"),
+        ("probe='5s'", "default.probe"),
         ("answerAfter=-1", "default.answerAfter"),
         ("answerAfter='500ms'", "default.answerAfter"),
         ("alertInfo=\"a\\r\\nb\"", "default.alertInfo"),
@@ -211,6 +214,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             max_per_caller: c.2,
             max_per_callee: c.3,
             credentials: c.4.clone(),
+            probe: b.3.then_some(a.3 * 10),
             display_text: c.4.clone().unwrap_or_default(),
             alert_info: c.4,
             answer_after: b.3.then_some(b.5),

@@ -5,6 +5,7 @@ mod dialogs;
 mod forking;
 mod limits;
 mod peers;
+mod probes;
 mod promises;
 mod recalls;
 mod register;

@@ -20,6 +20,8 @@ pub(crate) enum ClientOwner {
     Branch { server: Id },
     /// A request of a recall.
     Recall(RecallId),
+    /// An OPTIONS to somebody whose registration has run out.
+    Probe,
 }
 
 #[derive(Debug)]
