@@ -121,8 +121,15 @@ impl Release {
         let image = image["spec"]["template"]["spec"]["containers"][0]["image"].as_str().context("no image")?;
         let image = format!("--image={}", image.replace("/redial-coordinator:", "/redial:"));
         let coordinator = format!("http://{}:7070", self.object("coordinator"));
-        let fixed = ["run", "ask", &image, "--restart=Never", "--rm", "--attach", "--quiet", "--"];
-        let said = self.namespace.kubectl(&[&fixed, args, &["--coordinator", &coordinator, "--output", "json"]].concat())?;
+        // Not attached to: kubectl loses or repeats what a command says that ends at once.
+        let pod = &["run", "ask", &image, "--restart=Never", "--"];
+        self.namespace.kubectl(&[pod, args, &["--coordinator", &coordinator, "--output", "json"]].concat())?;
+        let phase = || self.namespace.kubectl(&["get", "pod", "ask", "--output=jsonpath={.status.phase}"]);
+        let ended = until("the answer", READY, || Ok(Some(phase()?).filter(|phase| ["Succeeded", "Failed"].contains(&phase.as_str()))));
+        let said = self.namespace.kubectl(&["logs", "ask"]);
+        self.namespace.kubectl(&["delete", "pod", "ask", "--now"])?;
+        let (ended, said) = (ended?, said?);
+        ensure!(ended == "Succeeded", "redial {}: {said}", args.join(" "));
         serde_json::from_str(&said).with_context(|| format!("not JSON: {said}"))
     }
 
