@@ -20,15 +20,26 @@ pub fn free() -> Result<SocketAddr> {
 /// # Errors
 /// When no port is left.
 pub fn free_at(ip: IpAddr) -> Result<SocketAddr> {
+    free_row(ip, 1)
+}
+
+/// The first of `count` addresses with consecutive ports that are all as [`free_at`] promises: for programs that take the ports after the one
+/// that they are told as well.
+/// # Errors
+/// When no such ports are left.
+pub fn free_row(ip: IpAddr, count: u16) -> Result<SocketAddr> {
     const FIRST: u16 = 10_000;
     const COUNT: u16 = 22_000;
     let start = (std::process::id().wrapping_mul(997) % u32::from(COUNT)) as u16;
     let mut taken = TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    (0..COUNT)
+    let is_free = |port: &u16| {
+        let addr = SocketAddr::from((ip, *port));
+        UdpSocket::bind(addr).is_ok() && TcpListener::bind(addr).is_ok()
+    };
+    let first = (0..COUNT)
         .map(|step| FIRST + (start + step) % COUNT)
-        .map(|port| SocketAddr::from((ip, port)))
-        .find(|addr| {
-            !taken.contains(&addr.port()) && UdpSocket::bind(addr).is_ok() && TcpListener::bind(addr).is_ok() && taken.insert(addr.port())
-        })
-        .context("no free port")
+        .find(|first| (*first..first + count).all(|port| !taken.contains(&port) && is_free(&port)))
+        .context("no free port")?;
+    taken.extend(first..first + count);
+    Ok(SocketAddr::from((ip, first)))
 }
