@@ -2,6 +2,7 @@
 //!
 //! Nothing here sleeps to be right. Whoever waits says for what and until when ([`until`]); a test that cannot run fails.
 
+pub mod authority;
 pub mod cluster;
 pub mod collector;
 pub mod grafana;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::authority::Authority;
 use crate::process::{Process, Scratch};
 use crate::wait::PATIENCE;
 use crate::{ports, until};
@@ -15,6 +16,7 @@ use crate::{ports, until};
 pub struct Redis {
     process: Process,
     addr: SocketAddr,
+    url: String,
     options: Vec<String>,
     scratch: Scratch,
 }
@@ -31,17 +33,32 @@ impl Redis {
     /// # Errors
     /// As [`Redis::start`].
     pub fn with(options: &[&str]) -> Result<Self> {
-        let (addr, scratch) = (ports::free()?, Scratch::new("redis")?);
+        let addr = ports::free()?;
+        Self::at(addr, format!("redis://{addr}/"), options)
+    }
+
+    /// With a certificate of `authority`. Its URL is `rediss:`; the test itself still comes without TLS.
+    /// # Errors
+    /// As [`Redis::start`].
+    pub fn with_tls(authority: &Authority, options: &[&str]) -> Result<Self> {
+        let (addr, port, own) = (ports::free()?, ports::free()?.port().to_string(), authority.issue("redis")?);
+        let ca = authority.ca();
+        let tls = ["--tls-port", &port, "--tls-cert-file", &own.cert, "--tls-key-file", &own.key, "--tls-ca-cert-file", &ca];
+        Self::at(addr, format!("rediss://localhost:{port}/"), &[&tls, options].concat())
+    }
+
+    fn at(addr: SocketAddr, url: String, options: &[&str]) -> Result<Self> {
+        let scratch = Scratch::new("redis")?;
         let options: Vec<_> = options.iter().map(|o| (*o).to_owned()).collect();
         let process = spawn(addr, &options, &scratch)?;
-        let mut redis = Self { process, addr, options, scratch };
+        let mut redis = Self { process, addr, url, options, scratch };
         redis.wait_ready()?;
         Ok(redis)
     }
 
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://{}/", self.addr)
+        self.url.clone()
     }
 
     #[must_use]
@@ -52,7 +69,7 @@ impl Redis {
     /// # Errors
     /// When Redis does not answer.
     pub fn client(&self) -> Result<redis::Connection> {
-        Ok(redis::Client::open(self.url())?.get_connection()?)
+        Ok(redis::Client::open(format!("redis://{}/", self.addr))?.get_connection()?)
     }
 
     /// # Errors

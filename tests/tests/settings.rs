@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Result, ensure};
+use redial_tests::authority::Authority;
 use redial_tests::metrics::http_get;
 use redial_tests::process::{Process, Scratch, workspace_binary};
 use redial_tests::wait::PATIENCE;
@@ -80,6 +81,30 @@ fn policies_are_a_file_or_objects() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn certificates_for_redis_are_read_before_anything_starts() -> Result<()> {
+    let (authority, scratch) = (Authority::new()?, Scratch::new("certificates")?);
+    let (ours, others) = (authority.issue("ours")?, authority.issue("others")?);
+    let (ca, empty) = (authority.ca(), scratch.file("empty.pem", "nothing\n")?);
+    let tls = "--redis=rediss://localhost:1/";
+    let cases: [(&[&str], &str); 7] = [
+        (&[tls, "--redis-ca", "/nowhere.pem"], "redis-ca: /nowhere.pem: "),
+        (&[tls, "--redis-ca", &empty], "redis-ca: "),
+        (&[tls, "--redis-ca", &ours.key], "redis-ca: "),
+        (&["--redis=redis://localhost:1/", "--redis-ca", &ca], "redis-ca: counts only"),
+        (&["--redis-ca", &ca], "redis-ca: counts only"),
+        (&[tls, "--redis-cert", &ours.cert], "redis-cert: redis-cert and redis-key"),
+        (&[tls, "--redis-cert", &ours.cert, "--redis-key", &others.key], "redis-key: does not fit redis-cert"),
+    ];
+    for (args, line) in cases {
+        let said = refused("redial-coordinator", args)?;
+        ensure!(said.lines().filter(|l| l.starts_with(line)).count() == 1 && said.matches("redis-").count() <= 3, "{args:?}:\n{said}");
+        let standalone = ["standalone", "--listen", "udp:127.0.0.1:0", "--domain", "example.com"];
+        ensure!(refused("redial", &[&standalone, args].concat())? == said);
+    }
+    Ok(())
+}
+
 /// Every setting of a binary, with its variable and what it is for.
 #[test]
 fn help_names_every_setting_with_its_variable() -> Result<()> {
@@ -103,12 +128,28 @@ fn help_names_every_setting_with_its_variable() -> Result<()> {
         "timer-c",
     ];
     const ALL: &[&str] = &["admin", "grace", "log", "log-format", "config"];
-    let standalone = [SIP, ALL, &["redis", "policy", "settle", "control", "sweep-interval"]].concat();
+    let standalone =
+        [SIP, ALL, &["redis", "redis-ca", "redis-cert", "redis-key", "policy", "settle", "control", "sweep-interval"]].concat();
     let edge =
         [SIP, ALL, &["coordinator", "coordinator-service", "advertise-service", "drain-delay", "peer-listen", "peer", "peer-service"]]
             .concat();
-    let coordinator =
-        [ALL, &["listen", "redis", "policy", "policy-namespace", "sweep-interval", "replica-name", "peer-service", "drain-delay"]].concat();
+    let coordinator = [
+        ALL,
+        &[
+            "listen",
+            "redis",
+            "redis-ca",
+            "redis-cert",
+            "redis-key",
+            "policy",
+            "policy-namespace",
+            "sweep-interval",
+            "replica-name",
+            "peer-service",
+            "drain-delay",
+        ],
+    ]
+    .concat();
     for (binary, command, settings) in
         [("sip-edge", None, edge), ("redial-coordinator", None, coordinator), ("redial", Some("standalone"), standalone)]
     {

@@ -23,6 +23,13 @@
 {{- if and (not $stores) (include "redial.severalCoordinators" .) -}}
 {{- $problems = append $problems "redis: several coordinators share what they know in Redis; give redis.url or redis.existingSecret, for trying redis.bundled.enabled=true, or coordinator.replicas=1 without autoscaling, which forgets everything when its pod goes" -}}
 {{- end -}}
+{{- $tls := .Values.redis.tls -}}
+{{- if and $tls.existingSecret (not .Values.redis.existingSecret) (not (hasPrefix "rediss://" .Values.redis.url)) -}}
+{{- $problems = append $problems "redis.tls: certificates are for a Redis of your own by TLS; give redis.url=rediss://... or redis.existingSecret" -}}
+{{- end -}}
+{{- if and $tls.clientCertificate (not $tls.existingSecret) -}}
+{{- $problems = append $problems "redis.tls.clientCertificate: name the Secret that holds it by redis.tls.existingSecret" -}}
+{{- end -}}
 
 {{- $deployed := include "redial.edgesAreDeployed" . -}}
 {{- $advertise := include "redial.advertise" . -}}
@@ -61,7 +68,7 @@
 {{- $problems = append $problems (printf "%s.autoscaling: minReplicas is greater than maxReplicas" $part) -}}
 {{- end -}}
 {{- range $name, $_ := $values.settings -}}
-{{- if has $name (list "admin" "advertise" "advertise-service" "config" "coordinator" "coordinator-service" "credentials" "domain" "drain-delay" "edge-id" "grace" "listen" "log" "log-format" "open" "otlp-endpoint" "peer" "peer-listen" "peer-service" "policy" "policy-namespace" "redis" "replica-name" "secret-file" "users") -}}
+{{- if has $name (list "admin" "advertise" "advertise-service" "config" "coordinator" "coordinator-service" "credentials" "domain" "drain-delay" "edge-id" "grace" "listen" "log" "log-format" "open" "otlp-endpoint" "peer" "peer-listen" "peer-service" "policy" "policy-namespace" "redis" "redis-ca" "redis-cert" "redis-key" "replica-name" "secret-file" "users") -}}
 {{- $problems = append $problems (printf "%s.settings: --%s is set from other values of this chart" $part $name) -}}
 {{- end -}}
 {{- end -}}

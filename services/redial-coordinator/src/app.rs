@@ -174,8 +174,9 @@ impl<S: WatchStore> App<S> {
         let Self { listener, coordinator, followed, secrets, drain_delay, grace, serving, answered, .. } = self;
         let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
         let drained = CancellationToken::new();
-        let over = stop.child_token();
-        let following = follow(followed, &coordinator, &over).await;
+        // Until the drain: edges that still ask in the delay are given the policies of then.
+        let over = CancellationToken::new();
+        let following = follow(followed, &coordinator, &stop, &over).await;
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE.0))
             .http2_keepalive_timeout(Some(KEEPALIVE.1))
@@ -193,17 +194,18 @@ impl<S: WatchStore> App<S> {
             };
             tokio::join!(first_answer(&coordinator, &answered), credentials)
         };
+        let delayed = async {
+            stop.cancelled().await;
+            // Edges go on asking until they have noticed; a server that ends meanwhile ends the wait.
+            serving.set(false);
+            tokio::time::sleep(drain_delay).await;
+        };
         let early = tokio::select! {
-            () = stop.cancelled() => None,
+            () = delayed => None,
             _ = background => None,
             ended = &mut server => Some(ended),
         };
         serving.set(false);
-        let early = match early {
-            // Edges go on asking until they have noticed; a server that ends meanwhile ends the wait.
-            None => tokio::time::timeout(drain_delay, &mut server).await.ok(),
-            early => early,
-        };
         let failed = matches!(&early, Some(Ok(Err(_)) | Err(_)));
         over.cancel();
         let work = async {
@@ -225,8 +227,13 @@ impl<S: WatchStore> App<S> {
     }
 }
 
-/// Follows the policies until `over`. Comes back when there are some to give to the edges.
-async fn follow<S: WatchStore>(followed: Followed, coordinator: &Coordinator<S>, over: &CancellationToken) -> Option<JoinHandle<()>> {
+/// Follows the policies until `over`. Comes back when there are some to give to the edges, or on `stop`.
+async fn follow<S: WatchStore>(
+    followed: Followed,
+    coordinator: &Coordinator<S>,
+    stop: &CancellationToken,
+    over: &CancellationToken,
+) -> Option<JoinHandle<()>> {
     let stopped = over.clone().cancelled_owned();
     match followed {
         Followed::Nothing => None,
@@ -239,7 +246,7 @@ async fn follow<S: WatchStore>(followed: Followed, coordinator: &Coordinator<S>,
         Followed::Objects(objects) => {
             let known = objects.known();
             let following = tokio::spawn(objects.follow(coordinator.engine().store().clone(), stopped));
-            over.run_until_cancelled(known).await;
+            stop.run_until_cancelled(known).await;
             Some(following)
         }
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use clap::Command;
 use redial_coordinator::app::{BuildError, Config};
 use redial_coordinator::settings::Settings;
-use redial_coordinator::store::{MemoryStore, RedisStore, Timed, expiry};
+use redial_coordinator::store::{MemoryStore, Timed, expiry};
 use redial_coordinator::{HINTS, Hints, credentials, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
-use redial_runtime::discovery::{Kubernetes, Which};
-use redial_runtime::settings::{self, Problem, Stop};
+use redial_runtime::discovery::Which;
+use redial_runtime::settings::{self, Stop};
 use redial_runtime::telemetry::{Metrics, Service};
 use redial_runtime::{shutdown, telemetry};
 use tokio_util::sync::CancellationToken;
@@ -43,32 +43,28 @@ fn main() -> ExitCode {
 }
 
 async fn with_store(settings: Settings, metrics: Metrics) -> ExitCode {
-    let Some(url) = settings.redis.clone() else {
-        tracing::warn!("no --redis: bindings and watches are in this process alone, nothing is shared or durable");
-        return serve(settings, Arc::new(MemoryStore::new()), None, metrics).await;
-    };
-    match RedisStore::open(&url) {
-        Ok(store) => {
+    match settings.redis.open() {
+        Ok(Some(store)) => {
             let hints = expiry::hints(&store, HINTS, CancellationToken::new()).hints;
             serve(settings, Arc::new(Timed::new(store, &metrics.meter("redial_store"))), Some(hints), metrics).await
         }
-        Err(error) => Stop::Problems(vec![Problem::new("redis", error.to_string())]).report(),
+        Ok(None) => {
+            tracing::warn!("no --redis: bindings and watches are in this process alone, nothing is shared or durable");
+            serve(settings, Arc::new(MemoryStore::new()), None, metrics).await
+        }
+        Err(problems) => Stop::Problems(problems).report(),
     }
 }
 
 async fn serve<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<Hints>, metrics: Metrics) -> ExitCode {
-    let policy = match settings.policy_source().await {
-        Ok(policy) => policy,
+    let kubernetes = match settings.kubernetes().await {
+        Ok(kubernetes) => kubernetes,
         Err(problem) => return Stop::Problems(vec![problem]).report(),
     };
+    let policy = settings.policy_source(kubernetes.as_ref());
     let readiness = Readiness::default();
-    let peers = match &settings.peer_service {
-        None => None,
-        Some(service) => match Kubernetes::infer().await {
-            Ok(kubernetes) => Some(kubernetes.members(service, Which::Ready, &metrics.meter("redial_coordinator"))),
-            Err(error) => return Stop::Problems(vec![Problem::new("peer-service", error.to_string())]).report(),
-        },
-    };
+    let peers = settings.peer_service.as_ref().zip(kubernetes);
+    let peers = peers.map(|(service, kubernetes)| kubernetes.members(service, Which::Ready, &metrics.meter("redial_coordinator")));
     let config = Config { policy, ..settings.config(peers) };
     let app = match config.build(store, hints, &metrics, &readiness) {
         Ok(app) => app,

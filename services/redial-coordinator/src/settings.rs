@@ -1,5 +1,7 @@
 //! Settings of the `redial-coordinator` binary.
 
+mod redis;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,15 +14,16 @@ use redial_runtime::telemetry::TelemetrySettings;
 use crate::app::{Config, PolicySource};
 use crate::coordinator::Setup;
 
+pub use redis::RedisSettings;
+
 /// Remembers missed calls and orders their recalls, for any number of sip-edge processes
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
     /// Address that edges and `redial` attach to, by gRPC
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
     pub listen: SocketAddr,
-    /// Redis that holds bindings and watches, as redis://HOST:PORT/DB or rediss://...; without it they are kept in this process alone
-    #[arg(long, value_name = "URL")]
-    pub redis: Option<String>,
+    #[command(flatten)]
+    pub redis: RedisSettings,
     /// Policy file (TOML), read again when it changes or on SIGHUP [default: default policies]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
@@ -62,8 +65,13 @@ impl Settings {
     /// Everything but the store and the policies that are Kubernetes objects. `peers` are the members of the peer service.
     #[must_use]
     pub fn config(&self, peers: Option<Found>) -> Config {
-        let store_kind = if self.redis.is_some() { "redis" } else { "memory" };
-        let setup = Setup { replica: self.replica(), store_kind, sweep_interval: self.sweep_interval, peers, ..Setup::default() };
+        let setup = Setup {
+            replica: self.replica(),
+            store_kind: self.redis.kind(),
+            sweep_interval: self.sweep_interval,
+            peers,
+            ..Setup::default()
+        };
         Config {
             listen: self.listen,
             policy: self.policy.clone().into(),
@@ -75,17 +83,29 @@ impl Settings {
         }
     }
 
-    /// Where policies come from.
+    /// The API server, where a setting needs one: one client for all of them.
     ///
     /// # Errors
-    /// When both a file and a namespace are given, or a namespace and no Kubernetes.
-    pub async fn policy_source(&self) -> Result<PolicySource, Problem> {
-        let Some(namespace) = self.policy_namespace.clone() else { return Ok(self.policy.clone().into()) };
-        if self.policy.is_some() {
-            return Err(Problem::new("policy-namespace", "is given together with policy: policies are either objects or a file"));
+    /// When a setting needs one and there is none, or both a policy file and a namespace of policies are given.
+    pub async fn kubernetes(&self) -> Result<Option<Kubernetes>, Problem> {
+        let key = match (&self.policy_namespace, &self.peer_service) {
+            (Some(_), _) if self.policy.is_some() => {
+                return Err(Problem::new("policy-namespace", "is given together with policy: policies are either objects or a file"));
+            }
+            (Some(_), _) => "policy-namespace",
+            (None, Some(_)) => "peer-service",
+            (None, None) => return Ok(None),
+        };
+        Kubernetes::infer().await.map(Some).map_err(|error| Problem::new(key, error.to_string()))
+    }
+
+    /// Where policies come from.
+    #[must_use]
+    pub fn policy_source(&self, kubernetes: Option<&Kubernetes>) -> PolicySource {
+        match kubernetes.cloned().zip(self.policy_namespace.clone()) {
+            Some((kubernetes, namespace)) => PolicySource::Objects { kubernetes, namespace },
+            None => self.policy.clone().into(),
         }
-        let kubernetes = Kubernetes::infer().await.map_err(|error| Problem::new("policy-namespace", error.to_string()))?;
-        Ok(PolicySource::Objects { kubernetes, namespace })
     }
 }
 

@@ -33,13 +33,17 @@ struct Served {
 }
 
 fn serve() -> Served {
+    serve_by(PolicySource::BuiltIn, Duration::ZERO)
+}
+
+fn serve_by(policy: PolicySource, drain_delay: Duration) -> Served {
     let config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
-        policy: PolicySource::BuiltIn,
+        policy,
         credentials: None,
         settle: Some(Duration::ZERO),
         setup: Setup::default(),
-        drain_delay: Duration::ZERO,
+        drain_delay,
         grace: GRACE,
     };
     let readiness = Readiness::default();
@@ -236,4 +240,25 @@ async fn a_coordinator_that_stops_says_so_and_ends() {
     let ended = tokio::time::timeout(PATIENCE, served.running).await.expect("ends in time").unwrap();
     assert!(ended.is_ok());
     assert!(served.readiness.missing().contains(&"serving"));
+}
+
+/// Edges may ask all through the delay, so they are told what changes in it.
+#[tokio::test]
+async fn policies_are_followed_until_the_drain() {
+    let file = std::env::temp_dir().join(format!("redial-link-{}.toml", std::process::id()));
+    std::fs::write(&file, "maxWatches = 5\n").unwrap();
+    let served = serve_by(PolicySource::File(file.clone()), PATIENCE);
+    let mut edge = Edge::attach(&served.url, "e1").await;
+    served.stop.cancel();
+    tokio::time::timeout(PATIENCE, async {
+        while !served.readiness.missing().contains(&"serving") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("no longer ready");
+    std::fs::write(&file, "maxWatches = 77\n").unwrap();
+    assert_eq!(edge.next().await.unwrap().policies.unwrap().max_watches, 77);
+    served.running.abort();
+    std::fs::remove_file(&file).unwrap();
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Command;
 use redial_coordinator::app::{App, BuildError};
-use redial_coordinator::store::{MemoryStore, RedisStore, Timed, expiry};
+use redial_coordinator::store::{MemoryStore, Timed, expiry};
 use redial_coordinator::{HINTS, Hints, credentials, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
@@ -41,15 +41,13 @@ pub async fn main(args: Vec<OsString>) -> ExitCode {
         Ok(metrics) => metrics,
         Err(problem) => return Stop::Problems(vec![problem]).report(),
     };
-    let outcome = match settings.redis.clone() {
-        None => run(settings, Arc::new(MemoryStore::new()), None, metrics).await,
-        Some(url) => match RedisStore::open(&url) {
-            Ok(store) => {
-                let hints = expiry::hints(&store, HINTS, CancellationToken::new()).hints;
-                run(settings, Arc::new(Timed::new(store, &metrics.meter("redial_store"))), Some(hints), metrics).await
-            }
-            Err(error) => return Stop::Problems(vec![reader::Problem::new("redis", error.to_string())]).report(),
-        },
+    let outcome = match settings.redis.open() {
+        Ok(None) => run(settings, Arc::new(MemoryStore::new()), None, metrics).await,
+        Ok(Some(store)) => {
+            let hints = expiry::hints(&store, HINTS, CancellationToken::new()).hints;
+            run(settings, Arc::new(Timed::new(store, &metrics.meter("redial_store"))), Some(hints), metrics).await
+        }
+        Err(problems) => return Stop::Problems(problems).report(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use redial_coordinator::Setup;
 use redial_coordinator::app::Config;
+use redial_coordinator::settings::RedisSettings;
 use redial_runtime::settings::duration;
 use redial_runtime::telemetry::TelemetrySettings;
 use sip_edge::settings::SipSettings;
@@ -16,9 +17,8 @@ use sip_edge::settings::SipSettings;
 pub struct Settings {
     #[command(flatten)]
     pub sip: SipSettings,
-    /// Redis that holds bindings and watches, as redis://HOST:PORT/DB or rediss://... [default: this process alone, nothing survives it]
-    #[arg(long, value_name = "URL")]
-    pub redis: Option<String>,
+    #[command(flatten)]
+    pub redis: RedisSettings,
     /// Policy file (TOML), read again when it changes or on SIGHUP [default: default policies]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
@@ -54,7 +54,7 @@ impl Settings {
             settle: self.settle,
             setup: Setup {
                 replica: "standalone".to_owned(),
-                store_kind: if self.redis.is_some() { "redis" } else { "memory" },
+                store_kind: self.redis.kind(),
                 sweep_interval: self.sweep_interval,
                 ..Setup::default()
             },

@@ -24,7 +24,7 @@ use redial_core::store::{
 use redial_core::{Aor, Binding, Fence, Pair, Shard, UnixMillis, Watch, WatchStore};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
-use redis::{Client, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, Value};
+use redis::{Client, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, RedisResult, TlsCertificates, Value};
 
 use scripts::Scripts;
 
@@ -55,11 +55,21 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError::Unavailable`] when the URL is none.
     pub fn open(url: &str) -> Result<Self, StoreError> {
+        Self::with(Client::open(addressed(url)?))
+    }
+
+    /// The same for a `rediss://` URL, with certificates other than the public ones.
+    ///
+    /// # Errors
+    /// As [`RedisStore::open`], and when a certificate is none.
+    pub fn open_tls(url: &str, certificates: TlsCertificates) -> Result<Self, StoreError> {
+        Self::with(Client::build_with_tls(addressed(url)?, certificates))
+    }
+
+    fn with(client: RedisResult<Client>) -> Result<Self, StoreError> {
         // The client takes the process's provider and panics without one; another one that is installed already is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(TCP_USER_TIMEOUT);
-        let info: ConnectionInfo = url.into_connection_info().map_err(unavailable)?;
-        let client = Client::open(info.set_tcp_settings(tcp)).map_err(unavailable)?;
+        let client = client.map_err(unavailable)?;
         // Without retries a call while Redis is away fails at once instead of waiting for a back-off; the next call connects again.
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
@@ -198,6 +208,12 @@ impl WatchStore for RedisStore {
         pipeline.cmd("PING").ignore();
         self.run(&pipeline).await.map(drop)
     }
+}
+
+fn addressed(url: &str) -> Result<ConnectionInfo, StoreError> {
+    let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(TCP_USER_TIMEOUT);
+    let info = url.into_connection_info().map_err(unavailable)?;
+    Ok(info.set_tcp_settings(tcp))
 }
 
 /// Time to live in milliseconds from `now`; Redis takes no less than 1.
