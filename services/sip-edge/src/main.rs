@@ -64,7 +64,8 @@ async fn serve(settings: EdgeSettings, mut config: Config, metrics: Metrics) -> 
     };
     let admin_addr = admin.local_addr();
     tokio::spawn(admin.serve(tokio_util::sync::CancellationToken::new()));
-    if signals.run_until_cancelled(cluster.fill(&mut config, &metrics, &readiness)).await.is_none() {
+    let stop = signals.child_token();
+    if signals.run_until_cancelled(cluster.fill(&mut config, &metrics, &readiness, &stop)).await.is_none() {
         return ExitCode::SUCCESS;
     }
     let edge = match config.build(&metrics, &readiness) {
@@ -75,7 +76,7 @@ async fn serve(settings: EdgeSettings, mut config: Config, metrics: Metrics) -> 
         tracing::info!(edge = edge.id().as_str(), udp = %listener.bound, advertised = %listener.advertised, "listening");
     }
     tracing::info!(admin = %admin_addr, "admin http");
-    let outcome = edge.run(signals).await;
+    let outcome = edge.run(stop).await;
     metrics.flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

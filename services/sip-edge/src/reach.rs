@@ -1,16 +1,23 @@
 //! What phones are told to reach a listener by.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use redial_runtime::discovery::{Exposed, Kubernetes, ServiceName};
+use redial_runtime::discovery::{Exposed, Kubernetes, Member, ServiceName};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::ListenerConfig;
 use crate::settings::Advertised;
 
-/// Waits until the Service has an address for every listener, and gives it to them. A later change is said in the log: what dialogs
-/// and registrations of this edge name stays reachable until it is started again, or they are lost with the address.
-pub(crate) async fn advertise_service(kubernetes: &Kubernetes, service: &ServiceName, listeners: &mut [ListenerConfig]) {
+/// Waits until the Service has an address for every listener, and gives it to them. When it loses that address for another one, `moved` is
+/// cancelled.
+pub(crate) async fn advertise_service(
+    kubernetes: &Kubernetes,
+    service: &ServiceName,
+    listeners: &mut [ListenerConfig],
+    moved: CancellationToken,
+) {
     let mut exposed = kubernetes.exposed(service);
     tracing::info!(service = service.name, "waiting for the address that the service is reached by");
     let binds: Vec<SocketAddr> = listeners.iter().map(|listener| listener.bind).collect();
@@ -30,35 +37,51 @@ pub(crate) async fn advertise_service(kubernetes: &Kubernetes, service: &Service
             std::future::pending::<()>().await;
         }
     };
-    for (listener, addr) in listeners.iter_mut().zip(&advertised) {
+    let first = advertised.iter().map(|of_listener| of_listener[0]).collect::<Vec<_>>();
+    for (listener, addr) in listeners.iter_mut().zip(&first) {
         listener.advertised = Some(Advertised::Full(*addr));
     }
-    tokio::spawn(watch_changes(exposed, service.name.clone(), binds, advertised));
+    tokio::spawn(watch_changes(exposed, service.name.clone(), binds, first, moved));
 }
 
-async fn watch_changes(mut exposed: watch::Receiver<Exposed>, service: String, binds: Vec<SocketAddr>, advertised: Vec<SocketAddr>) {
+async fn watch_changes(
+    mut exposed: watch::Receiver<Exposed>,
+    service: String,
+    binds: Vec<SocketAddr>,
+    advertised: Vec<SocketAddr>,
+    moved: CancellationToken,
+) {
     while exposed.changed().await.is_ok() {
         let state = exposed.borrow_and_update().clone();
-        if addresses(&state, &binds).await.as_ref() != Some(&advertised) {
-            let hosts = state.hosts.join(" ");
-            tracing::warn!(
-                service,
-                hosts,
-                ?advertised,
-                "the address of the service has changed; restart this edge to advertise the new one"
-            );
+        let Some(now) = addresses(&state, &binds).await else {
+            // Whatever gave it may give it again.
+            tracing::warn!(service, ?advertised, "the service has no address at present; keeping the last one");
+            continue;
+        };
+        if !advertised.iter().zip(&now).all(|(addr, all)| all.contains(addr)) {
+            tracing::warn!(service, ?advertised, ?now, "the address of the service has changed: ending, to start again with the new one");
+            moved.cancel();
+            return;
         }
     }
 }
 
-/// One for each listener, or none: the first of its IP version.
-async fn addresses(exposed: &Exposed, binds: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+/// How long an edge whose address is gone waits before it drains: of edges in the order of their names every other one goes at once, the rest
+/// when these are back, which `round` covers. So somebody serves all the while, and two rounds are enough for any number.
+pub(crate) fn turn(members: &[Member], own: &str, round: Duration) -> Duration {
+    let place = members.iter().position(|member| member.name == own).unwrap_or(0);
+    if place.is_multiple_of(2) { Duration::ZERO } else { round }
+}
+
+/// Those of each listener, which are of its IP version, or none where a listener has none.
+async fn addresses(exposed: &Exposed, binds: &[SocketAddr]) -> Option<Vec<Vec<SocketAddr>>> {
     let ips: Vec<IpAddr> = exposed.addresses().await;
-    let one = |bind: &SocketAddr| {
-        let ip = ips.iter().find(|ip| ip.is_ipv4() == bind.is_ipv4())?;
-        Some(SocketAddr::new(*ip, exposed.port(bind.port())))
+    let of_listener = |bind: &SocketAddr| {
+        let fitting = ips.iter().filter(|ip| ip.is_ipv4() == bind.is_ipv4());
+        let all: Vec<_> = fitting.map(|ip| SocketAddr::new(*ip, exposed.port(bind.port()))).collect();
+        (!all.is_empty()).then_some(all)
     };
-    binds.iter().map(one).collect()
+    binds.iter().map(of_listener).collect()
 }
 
 /// Why phones may not reach what a listener says; `told` when an operator chose it. Unspecified addresses are refused before.
@@ -104,9 +127,19 @@ mod tests {
     async fn every_listener_gets_an_address_of_its_ip_version() {
         let exposed = Exposed { hosts: ["2001:db8::7", "192.0.2.7", "192.0.2.8"].map(Into::into).to_vec(), ..Exposed::default() };
         let found = addresses(&exposed, &[addr("0.0.0.0:5060"), addr("[::]:5062")]).await;
-        assert_eq!(found, Some(vec![addr("192.0.2.7:5060"), addr("[2001:db8::7]:5062")]));
+        assert_eq!(found, Some(vec![vec![addr("192.0.2.7:5060"), addr("192.0.2.8:5060")], vec![addr("[2001:db8::7]:5062")]]));
         let only_v4 = Exposed { hosts: vec!["192.0.2.7".into()], ..Exposed::default() };
         assert_eq!(addresses(&only_v4, &[addr("0.0.0.0:5060"), addr("[::]:5062")]).await, None);
         assert_eq!(addresses(&Exposed::default(), &[addr("0.0.0.0:5060")]).await, None);
+    }
+
+    #[test]
+    fn half_of_the_edges_stay_while_the_others_start_again() {
+        let members = ["a", "b", "c"].map(|name| Member { name: name.to_owned(), addr: addr("192.0.2.1:5070") });
+        let round = Duration::from_secs(40);
+        assert_eq!(
+            ["a", "b", "c", "unknown"].map(|name| turn(&members, name, round)),
+            [Duration::ZERO, round, Duration::ZERO, Duration::ZERO]
+        );
     }
 }

@@ -21,12 +21,15 @@ use release::CLUSTERED;
 type Scenario = (&'static str, &'static str, fn() -> Result<String>);
 
 /// What is played, in this order.
-const SCENARIOS: [Scenario; 14] = [
+const SCENARIOS: [Scenario; 17] = [
     ("install", "helm install, until every pod is ready", scenarios::install::install),
     ("check", "helm test", scenarios::install::helm_test),
     ("story", "the story by sipp through a node's port", scenarios::story::through_a_node_port),
     ("discovery", "edges attach to coordinators as they come and go", scenarios::rollout::discovery),
     ("policy", "a RedialPolicy applied, changed, made invalid, deleted", scenarios::policy::policy),
+    ("conflict", "two RedialPolicies for the same callees", scenarios::policy::conflict),
+    ("counts", "a watch in the status of its RedialPolicy", scenarios::status::counts),
+    ("leader", "the replica that writes statuses is deleted", scenarios::status::leader),
     ("rights", "each service account may do what it needs and no more", scenarios::rights::rights),
     ("scale-edges", "edges scaled up and down under load", scenarios::rollout::scale_edges),
     ("scale-coordinators", "coordinators scaled up and down under load", scenarios::rollout::scale_coordinators),

@@ -5,4 +5,5 @@ pub mod killed;
 pub mod policy;
 pub mod rights;
 pub mod rollout;
+pub mod status;
 pub mod story;
