@@ -14,10 +14,11 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::oneshot;
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
+use crate::authority::Authority;
 use crate::ports;
 
 /// Everything that was sent, by signal.
@@ -90,6 +91,7 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Received> {
 #[derive(Debug)]
 pub struct Collector {
     pub addr: SocketAddr,
+    url: String,
     received: Shared,
     _stop: oneshot::Sender<()>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -106,6 +108,20 @@ impl Collector {
     /// # Errors
     /// When it cannot be bound.
     pub fn at(addr: SocketAddr) -> Result<Self> {
+        Self::serve(addr, format!("http://{addr}"), Server::builder())
+    }
+
+    /// By TLS, with a certificate of `authority`, and for those alone who have one of it, too.
+    /// # Errors
+    /// When its port cannot be bound, or openssl refuses.
+    pub fn with_tls(authority: &Authority) -> Result<Self> {
+        let (addr, own) = (ports::free()?, authority.issue("collector")?);
+        let identity = Identity::from_pem(std::fs::read(own.cert)?, std::fs::read(own.key)?);
+        let tls = ServerTlsConfig::new().identity(identity).client_ca_root(Certificate::from_pem(std::fs::read(authority.ca())?));
+        Self::serve(addr, format!("https://localhost:{}", addr.port()), Server::builder().tls_config(tls)?)
+    }
+
+    fn serve(addr: SocketAddr, url: String, mut server: Server) -> Result<Self> {
         let received = Shared::default();
         let inbox = Inbox(received.clone());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -114,7 +130,7 @@ impl Collector {
             let _entered = runtime.enter();
             TcpIncoming::bind(addr).map_err(|error| anyhow::anyhow!("{error}")).context("the collector's port")?
         };
-        let server = Server::builder()
+        let server = server
             .add_service(TraceServiceServer::new(inbox.clone()))
             .add_service(MetricsServiceServer::new(inbox.clone()))
             .add_service(LogsServiceServer::new(inbox))
@@ -127,12 +143,12 @@ impl Collector {
                 }
             });
         });
-        Ok(Self { addr, received, _stop: stop, thread: Some(thread) })
+        Ok(Self { addr, url, received, _stop: stop, thread: Some(thread) })
     }
 
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        self.url.clone()
     }
 
     #[must_use]

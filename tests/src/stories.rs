@@ -1,18 +1,55 @@
-//! Stories for telemetry: every way for a watch to end, and some noise.
+//! Stories that more than one test plays.
 
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 
-use crate::{Phone, Policy};
+use crate::{Phone, Policy, Sipp};
 
-/// Short periods and one attempt, so that every story ends soon.
+/// One of sipp's phones: whose, where it is, and whom it talks to.
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    pub who: &'a str,
+    pub local: SocketAddr,
+    pub server: SocketAddr,
+}
+
+impl<'a> End<'a> {
+    #[must_use]
+    pub fn new(who: &'a str, local: SocketAddr, server: SocketAddr) -> Self {
+        Self { who, local, server }
+    }
+
+    fn phone(&self, scenario: &'static str) -> Sipp {
+        Sipp::new(scenario, self.who, self.local, self.server)
+    }
+
+    /// # Errors
+    /// When the REGISTER is refused.
+    pub fn unregister(&self) -> Result<()> {
+        self.phone("register").key("ttl", 0).run().map(drop)
+    }
+}
+
+/// The story: the caller misses the callee, who comes back; the caller is recalled and they talk.
+/// # Errors
+/// When a phone sees something else.
+pub fn by_sipp(caller: End<'_>, callee: End<'_>) -> Result<()> {
+    caller.phone("register").run()?;
+    caller.phone("invite_remembered").to(callee.who).run()?;
+    let recalled = caller.phone("caller_recalled").to(callee.who).start()?;
+    callee.phone("register").run()?;
+    callee.phone("callee_answers").run()?;
+    recalled.wait().map(drop)
+}
+
+/// For [`play`]. Short periods and one attempt, so that every story ends soon.
 #[must_use]
 pub fn policy() -> Policy {
     Policy::default().set("maxAttempts", 1).set("traceRatio", "1.0")
 }
 
-/// Plays one round at two edges; `round` keeps its phones apart from those of other rounds.
+/// Every way for a watch to end, and some noise, at two edges; `round` keeps its phones apart from those of other rounds.
 /// # Errors
 /// When a phone sees something else than the story says.
 pub fn play(here: SocketAddr, there: SocketAddr, round: usize) -> Result<()> {

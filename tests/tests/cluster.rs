@@ -3,20 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use redial_tests::stories::{self, End};
 use redial_tests::wait::PATIENCE;
-use redial_tests::{Cluster, Coordinator, Edge, Phone, Policy, Redis, Sipp, ports, until};
+use redial_tests::{Cluster, Coordinator, Edge, Phone, Policy, Redis, ports, until};
 
 #[test]
 fn the_story_across_two_edges_and_two_coordinators() -> Result<()> {
     let cluster = Cluster::start(2, 2, &Policy::default())?;
     let (here, there) = (cluster.edges[0].sip, cluster.edges[1].sip);
-    let (alice, bob) = (ports::free()?, ports::free()?);
-    Sipp::new("register", "alice", alice, here).run()?;
-    Sipp::new("invite_remembered", "alice", alice, here).to("bob").run()?;
-    let recalled = Sipp::new("caller_recalled", "alice", alice, here).to("bob").start()?;
-    Sipp::new("register", "bob", bob, there).run()?;
-    Sipp::new("callee_answers", "bob", bob, there).run()?;
-    recalled.wait()?;
+    stories::by_sipp(End::new("alice", ports::free()?, here), End::new("bob", ports::free()?, there))?;
     cluster.wait_ended("connected", 1)?;
     cluster.wait_no_watch_keys()?;
     ensure!(cluster.recalls() == 1.0);

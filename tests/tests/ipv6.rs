@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
-use redial_tests::{Phone, Policy, Sipp, Standalone, ports};
+use redial_tests::stories::{self, End};
+use redial_tests::{Phone, Policy, Standalone, ports};
 use sip_core::message::Header;
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -12,13 +13,7 @@ const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 #[test]
 fn the_whole_story_over_ipv6() -> Result<()> {
     let redial = Standalone::on(&[ports::free_at(V6)?], &Policy::default(), &[])?;
-    let (alice, bob) = (ports::free_at(V6)?, ports::free_at(V6)?);
-    Sipp::new("register", "alice", alice, redial.sip).run()?;
-    Sipp::new("invite_remembered", "alice", alice, redial.sip).to("bob").run()?;
-    let recalled = Sipp::new("caller_recalled", "alice", alice, redial.sip).to("bob").start()?;
-    Sipp::new("register", "bob", bob, redial.sip).run()?;
-    Sipp::new("callee_answers", "bob", bob, redial.sip).run()?;
-    recalled.wait()?;
+    stories::by_sipp(End::new("alice", ports::free_at(V6)?, redial.sip), End::new("bob", ports::free_at(V6)?, redial.sip))?;
     redial.service.wait_ended("connected", 1)?;
     ensure!(redial.service.recalls()? == 1.0);
     Ok(())

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use redial_tests::authority::Authority;
 use redial_tests::collector::{Collector, Received, attribute};
+use redial_tests::stories::{self, End};
 use redial_tests::wait::PATIENCE;
 use redial_tests::{Coordinator, Edge, Policy, Redis, Sipp, ports, until};
 
@@ -30,13 +32,7 @@ impl Exporting {
     /// alice, at one edge, misses bob; bob comes back at the other one.
     fn play(&self) -> Result<()> {
         let (here, there) = (self.edges[0].sip, self.edges[1].sip);
-        let (alice, bob) = (ports::free()?, ports::free()?);
-        Sipp::new("register", "alice", alice, here).run()?;
-        Sipp::new("invite_remembered", "alice", alice, here).to("bob").run()?;
-        let recalled = Sipp::new("caller_recalled", "alice", alice, here).to("bob").start()?;
-        Sipp::new("register", "bob", bob, there).run()?;
-        Sipp::new("callee_answers", "bob", bob, there).run()?;
-        recalled.wait()?;
+        stories::by_sipp(End::new("alice", ports::free()?, here), End::new("bob", ports::free()?, there))?;
         self.coordinator.service.wait_ended("connected", 1)
     }
 
@@ -184,6 +180,33 @@ fn export_resumes_when_the_collector_is_back() -> Result<()> {
     exported(&again)?;
     until("the line that it is back", PATIENCE, || Ok((said("the telemetry collector is back") == 1).then_some(())))?;
     until("logs", PATIENCE, || Ok((!again.received().logs.is_empty()).then_some(())))?;
+    Ok(())
+}
+
+/// By a private authority, with a certificate on either side, as OpenTelemetry's own variables name the files.
+#[test]
+fn a_collector_by_tls_gets_the_same() -> Result<()> {
+    let authority = Authority::new()?;
+    let collector = Collector::with_tls(&authority)?;
+    let (redis, url, ca, ours) = (Redis::start()?, collector.url(), authority.ca(), authority.issue("coordinator")?);
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*url),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", &ca),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &ours.cert),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &ours.key),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "200"),
+    ];
+    let _coordinator = Coordinator::start_in(&variables, &redis, &all_traced(), &[])?;
+    until("metrics and logs", PATIENCE, || {
+        let received = collector.received();
+        Ok((!received.metrics.is_empty() && !received.logs.is_empty()).then_some(()))
+    })?;
+
+    // The public authorities did not sign its certificate.
+    let untrusting = Coordinator::start_in(&[variables[0], variables[4]], &redis, &all_traced(), &[])?;
+    untrusting.service.wait_log("the telemetry collector is away")?;
+    ensure!(untrusting.service.metrics()?.sum("redial_telemetry_collector_up", &[]) == 0.0);
     Ok(())
 }
 

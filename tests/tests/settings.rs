@@ -105,6 +105,20 @@ fn certificates_for_redis_are_read_before_anything_starts() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn certificates_for_a_collector_are_read_before_anything_starts() -> Result<()> {
+    let scratch = Scratch::new("collector")?;
+    let empty = scratch.file("empty.pem", "nothing\n")?;
+    for name in ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"].map(|name| format!("OTEL_EXPORTER_OTLP_{name}")) {
+        let args = ["--otlp-endpoint", "https://localhost:1"];
+        let log = scratch.path().join("log");
+        let mut process = Process::spawn_in(&[(&name, &empty)], &workspace_binary("redial-coordinator")?, args, scratch.path(), log)?;
+        ensure!(process.wait(PATIENCE)?.code() == Some(USAGE));
+        ensure!(process.log().lines().count() == 1 && process.log().starts_with(&format!("{name}: ")), "{name}:\n{}", process.log());
+    }
+    Ok(())
+}
+
 /// Every setting of a binary, with its variable and what it is for.
 #[test]
 fn help_names_every_setting_with_its_variable() -> Result<()> {

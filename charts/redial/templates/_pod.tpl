@@ -60,6 +60,15 @@ readinessProbe:
   value: k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),k8s.pod.uid=$(POD_UID),k8s.node.name=$(NODE_NAME)
     {{- range $key, $value := $root.Values.telemetry.resourceAttributes }},{{ $key }}={{ $value }}{{ end }}
 {{- end }}
+{{- with $root.Values.telemetry.tls }}
+{{- if .existingSecret }}
+- {name: OTEL_EXPORTER_OTLP_CERTIFICATE, value: /etc/redial/otlp/{{ .ca }}}
+{{- if .clientCertificate }}
+- {name: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, value: /etc/redial/otlp/tls.crt}
+- {name: OTEL_EXPORTER_OTLP_CLIENT_KEY, value: /etc/redial/otlp/tls.key}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with $part.env }}
 {{ toYaml . }}
 {{- end }}

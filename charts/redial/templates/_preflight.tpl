@@ -30,6 +30,13 @@
 {{- if and $tls.clientCertificate (not $tls.existingSecret) -}}
 {{- $problems = append $problems "redis.tls.clientCertificate: name the Secret that holds it by redis.tls.existingSecret" -}}
 {{- end -}}
+{{- $tls = .Values.telemetry.tls -}}
+{{- if and $tls.existingSecret (not (hasPrefix "https://" .Values.telemetry.otlpEndpoint)) -}}
+{{- $problems = append $problems "telemetry.tls: certificates are for a collector by TLS; give telemetry.otlpEndpoint=https://..." -}}
+{{- end -}}
+{{- if and $tls.clientCertificate (not $tls.existingSecret) -}}
+{{- $problems = append $problems "telemetry.tls.clientCertificate: name the Secret that holds it by telemetry.tls.existingSecret" -}}
+{{- end -}}
 
 {{- $deployed := include "redial.edgesAreDeployed" . -}}
 {{- $advertise := include "redial.advertise" . -}}

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use redial_runtime::pem::{self, CertificateDer, Pem, PrivateKeyDer};
 use redial_runtime::settings::Problem;
 use redis::{ClientTlsConfig, TlsCertificates};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::store::RedisStore;
@@ -56,56 +55,47 @@ impl RedisSettings {
     /// belong to its certificate only when it connects.
     fn certificates(&self) -> Result<TlsCertificates, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut take = |key, file: &Option<PathBuf>, check: fn(&[u8]) -> Result<(), String>| {
-            let path = file.as_ref()?;
-            let problem = |text| Problem::new(key, format!("{}: {text}", path.display()));
-            let read = read(path).and_then(|pem| check(&pem).map(|()| pem)).map_err(problem);
-            read.map_err(|problem| problems.push(problem)).ok()
+        let root_cert = self.redis_ca.as_deref().and_then(|path| noted(&mut problems, "redis-ca", authorities(path)));
+        let mut alone = |key| problems.push(Problem::new(key, "redis-cert and redis-key are given together or not at all"));
+        let client_tls = match (&self.redis_cert, &self.redis_key) {
+            (None, None) => None,
+            (Some(_), None) => {
+                alone("redis-cert");
+                None
+            }
+            (None, Some(_)) => {
+                alone("redis-key");
+                None
+            }
+            (Some(cert), Some(key)) => {
+                let cert = noted(&mut problems, "redis-cert", pem::certificates(cert));
+                let key = noted(&mut problems, "redis-key", pem::key(key));
+                cert.zip(key).and_then(|(cert, key)| noted(&mut problems, "redis-key", identity(cert, key)))
+            }
         };
-        let root_cert = take("redis-ca", &self.redis_ca, |pem| authorities(pem).map(drop));
-        let client_cert = take("redis-cert", &self.redis_cert, |pem| chain(pem).map(drop));
-        let client_key = take("redis-key", &self.redis_key, |pem| key(pem).map(drop));
-        if self.redis_cert.is_some() != self.redis_key.is_some() {
-            let alone = if self.redis_cert.is_some() { "redis-cert" } else { "redis-key" };
-            problems.push(Problem::new(alone, "redis-cert and redis-key are given together or not at all"));
-        }
-        let client_tls = client_cert.zip(client_key).map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
-        if let Some(ours) = &client_tls
-            && let Err(text) = belong_together(ours)
-        {
-            problems.push(Problem::new("redis-key", text));
-        }
         if problems.is_empty() { Ok(TlsCertificates { client_tls, root_cert }) } else { Err(problems) }
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| error.to_string())
+fn noted<T>(problems: &mut Vec<Problem>, key: &str, outcome: Result<T, String>) -> Option<T> {
+    outcome.map_err(|wrong| problems.push(Problem::new(key, wrong))).ok()
 }
 
-fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    if found.is_empty() { Err("holds no certificate (PEM)".to_owned()) } else { Ok(found) }
-}
-
-fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
+fn authorities(path: &Path) -> Result<Vec<u8>, String> {
+    let Pem { bytes, found } = pem::certificates(path)?;
     let mut store = RootCertStore::empty();
-    for certificate in chain(pem)? {
-        store.add(certificate).map_err(|error| error.to_string())?;
+    for certificate in found {
+        store.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(store)
+    Ok(bytes)
 }
 
-fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|_| "holds no private key (PEM)".to_owned())
-}
-
-fn belong_together(ours: &ClientTlsConfig) -> Result<(), String> {
-    let (chain, key) = (chain(&ours.client_cert)?, key(&ours.client_key)?);
+fn identity(cert: Pem<Vec<CertificateDer<'static>>>, key: Pem<PrivateKeyDer<'static>>) -> Result<ClientTlsConfig, String> {
     let client = ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(RootCertStore::empty())
-        .with_client_auth_cert(chain, key);
-    client.map(drop).map_err(|error| format!("does not fit redis-cert: {error}"))
+        .with_client_auth_cert(cert.found, key.found);
+    client.map_err(|error| format!("does not fit redis-cert: {error}"))?;
+    Ok(ClientTlsConfig { client_cert: cert.bytes, client_key: key.bytes })
 }

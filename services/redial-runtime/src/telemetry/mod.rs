@@ -17,7 +17,7 @@ pub use metrics::{Metrics, MetricsError};
 pub use spans::Spans;
 
 use crate::settings::Problem;
-use otlp::Otlp;
+use otlp::{Address, Otlp};
 
 /// The settings of every binary that logs.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub struct TelemetrySettings {
     /// How log lines look
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
-    /// OpenTelemetry collector that gets traces, metrics and logs by OTLP over gRPC, as http://HOST:4317 [default: what OTEL_EXPORTER_OTLP_ENDPOINT says, else none]
+    /// OpenTelemetry collector that gets traces, metrics and logs by OTLP over gRPC, as http://HOST:4317 or https://... [default: what OTEL_EXPORTER_OTLP_ENDPOINT says, else none]
     #[arg(long, value_name = "URL", value_parser = otlp::endpoint)]
     pub otlp_endpoint: Option<String>,
 }
@@ -58,13 +58,14 @@ pub fn start(settings: &TelemetrySettings, service: Service<'_>) -> Result<Metri
         process::register(&metrics.meter("process"), service.version);
         return Ok(metrics);
     };
-    let otlp = Otlp::start(&endpoint, service).map_err(|error| Problem::new("otlp-endpoint", error.to_string()))?;
+    let address = Address::new(endpoint)?;
+    let otlp = Otlp::start(&address, service).map_err(|error| Problem::new("otlp-endpoint", error.to_string()))?;
     logs::start(settings, Some(&otlp));
     let reader = |builder: opentelemetry_sdk::metrics::MeterProviderBuilder| otlp.add_metrics(builder);
     let metrics = Metrics::with(reader, Some(&otlp)).map_err(failed)?;
     process::register(&metrics.meter("process"), service.version);
     otlp.register(&metrics.meter("telemetry"));
-    tracing::info!(endpoint, "exporting by OTLP");
+    tracing::info!(endpoint = address.url(), "exporting by OTLP");
     Ok(metrics)
 }
 

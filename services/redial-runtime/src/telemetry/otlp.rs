@@ -1,11 +1,13 @@
 //! The exporters of all three signals, on threads of their own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
 use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
+use opentelemetry_otlp::{ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{self, BatchLogProcessor, LogBatch, LogProcessor, SdkLogRecord, SdkLoggerProvider};
@@ -21,6 +23,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::collector::{Collector, QUEUE, Signal, register};
 use super::spans::Queue;
 use super::{Builder, Service, Spans};
+use crate::pem;
+use crate::settings::Problem;
 
 /// Items of one export.
 const BATCH: usize = 512;
@@ -30,17 +34,70 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the URL of a collector.
 pub(super) fn endpoint(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("http://").ok_or("must start with http://: TLS is the business of a collector beside this process")?;
+    let host = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme)).ok_or("must start with http:// or https://")?;
     if host.trim_end_matches('/').is_empty() { Err("names no host".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// What OpenTelemetry's own variables say; `OTEL_SDK_DISABLED=true` turns them off.
 pub(super) fn endpoint_of_environment() -> Result<Option<String>, String> {
-    let said = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-    if said("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+    if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Ok(None);
     }
-    said("OTEL_EXPORTER_OTLP_ENDPOINT").map(|url| endpoint(&url)).transpose()
+    variable("OTEL_EXPORTER_OTLP_ENDPOINT").map(|url| endpoint(&url)).transpose()
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+const CA: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
+const KEY: &str = "OTEL_EXPORTER_OTLP_CLIENT_KEY";
+
+/// Where to export to.
+#[derive(Debug)]
+pub(super) struct Address {
+    url: String,
+    /// For `https`.
+    tls: Option<ClientTlsConfig>,
+}
+
+impl Address {
+    /// Whom to trust and who we are, as OpenTelemetry's variables name the files: the public authorities and nobody where they do not.
+    pub(super) fn new(url: String) -> Result<Self, Problem> {
+        if !url.starts_with("https://") {
+            return Ok(Self { url, tls: None });
+        }
+        let file = |name| variable(name).map(PathBuf::from);
+        let wrong = |name: &'static str| move |wrong| Problem::new(name, wrong);
+        let mut tls = match file(CA) {
+            Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem::certificates(&path).map_err(wrong(CA))?.bytes)),
+            None => ClientTlsConfig::new().with_webpki_roots(),
+        };
+        tls = match (file(CERTIFICATE), file(KEY)) {
+            (None, None) => tls,
+            (Some(cert), Some(key)) => {
+                let (cert, key) = (pem::certificates(&cert).map_err(wrong(CERTIFICATE))?, pem::key(&key).map_err(wrong(KEY))?);
+                tls.identity(Identity::from_pem(cert.bytes, key.bytes))
+            }
+            (Some(_), None) => return Err(Problem::new(CERTIFICATE, format!("is given without {KEY}"))),
+            (None, Some(_)) => return Err(Problem::new(KEY, format!("is given without {CERTIFICATE}"))),
+        };
+        Ok(Self { url, tls: Some(tls) })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Set here and not left to the environment, which might name another one per signal: one collector, one log line about it.
+    fn given_to<B: WithExportConfig + WithTonicConfig>(&self, builder: B) -> B {
+        let builder = builder.with_endpoint(&self.url).with_timeout(TIMEOUT);
+        match &self.tls {
+            Some(tls) => builder.with_tls_config(tls.clone()),
+            None => builder,
+        }
+    }
 }
 
 /// Why there is no export.
@@ -57,7 +114,7 @@ pub(super) enum OtlpError {
 pub(super) struct Otlp {
     resource: Resource,
     collector: Arc<Collector>,
-    metrics: Exporting<MetricExporter>,
+    metrics: Exporting<Arc<MetricExporter>>,
     spans: Arc<Queue>,
     logs: SdkLoggerProvider,
     records: Arc<Signal>,
@@ -66,25 +123,24 @@ pub(super) struct Otlp {
 }
 
 impl Otlp {
-    pub(super) fn start(endpoint: &str, service: Service<'_>) -> Result<Self, OtlpError> {
+    pub(super) fn start(address: &Address, service: Service<'_>) -> Result<Self, OtlpError> {
         let resource = resource(service);
-        let collector = Collector::new(endpoint);
+        let collector = Collector::new(address.url());
         let signal = |name| Signal::new(name, &collector);
         let (metrics, spans, records) = (signal("metrics"), signal("traces"), signal("logs"));
         let (runtime, thread) = carrier()?;
         let entered = runtime.enter();
-        // Set here and not left to the environment, which might name another one per signal: one collector, one log line about it.
-        let exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(TIMEOUT).build()?;
+        let exporter = address.given_to(MetricExporter::builder().with_tonic()).build()?;
         let metrics = Exporting { exporter: Arc::new(exporter), signal: metrics };
-        let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(TIMEOUT).build()?;
+        let exporter = address.given_to(SpanExporter::builder().with_tonic()).build()?;
         let config = trace::BatchConfigBuilder::default().with_max_queue_size(QUEUE).with_max_export_batch_size(BATCH).build();
-        let exporter = Exporting { exporter: Arc::new(exporter), signal: spans.clone() };
+        let exporter = Exporting { exporter, signal: spans.clone() };
         let mut processor = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
         processor.set_resource(&resource);
         let spans = Arc::new(Queue { processor, signal: spans });
-        let exporter = LogExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(TIMEOUT).build()?;
+        let exporter = address.given_to(LogExporter::builder().with_tonic()).build()?;
         let config = logs::BatchConfigBuilder::default().with_max_queue_size(QUEUE).with_max_export_batch_size(BATCH).build();
-        let exporter = Exporting { exporter: Arc::new(exporter), signal: records.clone() };
+        let exporter = Exporting { exporter, signal: records.clone() };
         let inner = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
         let processor = Counting { inner, signal: records.clone() };
         let logs = SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(processor).build();
@@ -151,15 +207,10 @@ fn resource(service: Service<'_>) -> Resource {
 }
 
 /// An exporter whose results go into the books.
+#[derive(Clone)]
 struct Exporting<E> {
-    exporter: Arc<E>,
+    exporter: E,
     signal: Arc<Signal>,
-}
-
-impl<E> Clone for Exporting<E> {
-    fn clone(&self) -> Self {
-        Self { exporter: self.exporter.clone(), signal: self.signal.clone() }
-    }
 }
 
 impl<E> fmt::Debug for Exporting<E> {
@@ -182,9 +233,7 @@ impl trace::SpanExporter for Exporting<SpanExporter> {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        if let Some(exporter) = Arc::get_mut(&mut self.exporter) {
-            exporter.set_resource(resource);
-        }
+        self.exporter.set_resource(resource);
     }
 }
 
@@ -202,13 +251,11 @@ impl logs::LogExporter for Exporting<LogExporter> {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        if let Some(exporter) = Arc::get_mut(&mut self.exporter) {
-            exporter.set_resource(resource);
-        }
+        self.exporter.set_resource(resource);
     }
 }
 
-impl PushMetricExporter for Exporting<MetricExporter> {
+impl PushMetricExporter for Exporting<Arc<MetricExporter>> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.exporter.export(metrics).await;
         self.signal.exported(1, &result);
@@ -260,10 +307,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_a_plain_http_url() {
+    fn an_endpoint_is_an_http_url() {
         assert_eq!(endpoint("http://collector:4317"), Ok("http://collector:4317".to_owned()));
+        assert_eq!(endpoint("https://collector:4317"), Ok("https://collector:4317".to_owned()));
         assert!(endpoint("http:///").is_err());
-        assert!(endpoint("https://collector:4317").is_err_and(|wrong| wrong.contains("TLS")));
+        assert!(endpoint("https://").is_err());
         assert!(endpoint("collector:4317").is_err());
     }
 }

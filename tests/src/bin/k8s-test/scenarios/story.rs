@@ -1,7 +1,8 @@
 //! The story as sipp's phones tell it, from outside.
 
 use anyhow::{Result, ensure};
-use redial_tests::{Sipp, ports};
+use redial_tests::ports;
+use redial_tests::stories::{self, End};
 
 use crate::load::Outside;
 use crate::release::{CLUSTERED, ON_NODES, Release};
@@ -13,16 +14,10 @@ pub fn by_sipp(release: &Release) -> Result<()> {
     let (alice, bob) = (ports::free_at(outside.address(0))?, ports::free_at(outside.address(1))?);
     let run = alice.port();
     let (caller, callee) = (format!("alice{run}"), format!("bob{run}"));
-    let phone = |scenario, who: &str, local| Sipp::new(scenario, who, local, outside.server).to(&callee);
-    phone("register", &caller, alice).run()?;
-    phone("invite_remembered", &caller, alice).run()?;
-    let recalled = phone("caller_recalled", &caller, alice).start()?;
-    phone("register", &callee, bob).run()?;
-    phone("callee_answers", &callee, bob).run()?;
-    recalled.wait()?;
-    phone("register", &callee, bob).key("ttl", 0).run()?;
-    phone("register", &caller, alice).key("ttl", 0).run()?;
-    Ok(())
+    let (caller, callee) = (End::new(&caller, alice, outside.server), End::new(&callee, bob, outside.server));
+    stories::by_sipp(caller, callee)?;
+    callee.unregister()?;
+    caller.unregister()
 }
 
 pub fn through_a_node_port() -> Result<String> {
