@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redial_core::link::{
     BindingChange, CallReport, CallResult, ContactChange, Event, Locate, ProbeReport, RecallReport, RecallResult, Register, Request,
-    RequestedPeriod, Route,
+    RequestedPeriod, Route, RouteStage,
 };
 use redial_core::{Aor, BindingId, EdgeId, Fence, Flow, Pair, TraceContext};
 
@@ -44,7 +44,7 @@ impl TryFrom<v1::request::Event> for Event {
         use v1::request::Event as Wire;
         Ok(match e {
             Wire::Register(e) => Self::Register(e.try_into()?),
-            Wire::Route(e) => Self::Route(e.into()),
+            Wire::Route(e) => Self::Route(e.try_into()?),
             Wire::Locate(e) => Self::Locate(Locate { aor: Aor::new(e.aor) }),
             Wire::RecallReport(e) => Self::RecallReport(e.try_into()?),
             Wire::CallReport(e) => Self::CallReport(e.try_into()?),
@@ -114,7 +114,7 @@ impl TryFrom<v1::ContactChange> for ContactChange {
 
 impl From<Route> for v1::Route {
     fn from(r: Route) -> Self {
-        use v1::route::{OptOut, Period};
+        use v1::route::{OptOut, Period, Stage};
         Self {
             callee: r.callee.as_str().into(),
             caller: r.caller.map(|aor| aor.as_str().into()),
@@ -126,14 +126,20 @@ impl From<Route> for v1::Route {
                 RequestedPeriod::Seconds(s) => Some(Period::Seconds(s)),
                 RequestedPeriod::OptOut => Some(Period::OptOut(OptOut {})),
             },
+            stage: match r.stage {
+                RouteStage::Lookup => Stage::Lookup.into(),
+                RouteStage::Ringing => Stage::Ringing.into(),
+                RouteStage::Offline => Stage::Offline.into(),
+            },
         }
     }
 }
 
-impl From<v1::Route> for Route {
-    fn from(r: v1::Route) -> Self {
-        use v1::route::Period;
-        Self {
+impl TryFrom<v1::Route> for Route {
+    type Error = ConvertError;
+    fn try_from(r: v1::Route) -> Result<Self, ConvertError> {
+        use v1::route::{Period, Stage};
+        Ok(Self {
             callee: Aor::new(r.callee),
             caller: r.caller.map(Aor::new),
             authenticated: r.authenticated,
@@ -144,7 +150,13 @@ impl From<v1::Route> for Route {
                 Some(Period::Seconds(s)) => RequestedPeriod::Seconds(s),
                 Some(Period::OptOut(_)) => RequestedPeriod::OptOut,
             },
-        }
+            stage: match Stage::try_from(r.stage) {
+                Ok(Stage::Lookup) => RouteStage::Lookup,
+                Ok(Stage::Ringing) => RouteStage::Ringing,
+                Ok(Stage::Offline) => RouteStage::Offline,
+                Err(unknown) => return Err(ConvertError::Range { field: "route.stage", value: unknown.0.try_into().unwrap_or_default() }),
+            },
+        })
     }
 }
 

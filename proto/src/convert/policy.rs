@@ -5,7 +5,7 @@ use std::time::Duration;
 use redial_core::policy::{EndOn, Fanout, OnDecline, PeriodSource, Rule};
 use redial_core::{Policy, PolicySet};
 
-use super::{ConvertError, each, millis, missing, narrow};
+use super::{ConvertError, each, millis, missing, narrow, status};
 use crate::v1;
 
 impl From<&PolicySet> for v1::PolicySet {
@@ -55,6 +55,7 @@ impl From<&Policy> for v1::Policy {
             period_default_ms: millis(p.period_default),
             period_min_ms: millis(p.period_min),
             period_max_ms: millis(p.period_max),
+            offline_codes: p.offline_codes.iter().map(|&code| code.into()).collect(),
             forward_expires: p.forward_expires,
             settle_ms: millis(p.settle),
             fanout: fanout.into(),
@@ -98,6 +99,7 @@ impl TryFrom<v1::Policy> for Policy {
             period_default: Duration::from_millis(p.period_default_ms),
             period_min: Duration::from_millis(p.period_min_ms),
             period_max: Duration::from_millis(p.period_max_ms),
+            offline_codes: p.offline_codes.into_iter().map(|code| status(code, "policy.offline_codes")).collect::<Result<_, _>>()?,
             forward_expires: p.forward_expires,
             settle: Duration::from_millis(p.settle_ms),
             fanout: match v1::Fanout::try_from(p.fanout).unwrap_or_default() {

@@ -102,9 +102,18 @@ fn register() -> impl Strategy<Value = Register> {
 fn route() -> impl Strategy<Value = Route> {
     let period =
         prop_oneof![Just(RequestedPeriod::Absent), Just(RequestedPeriod::OptOut), any::<u32>().prop_map(RequestedPeriod::Seconds),];
-    (aor(), option::of(aor()), any::<bool>(), text(), text(), period).prop_map(|(callee, caller, authenticated, flow, edge, period)| {
-        Route { callee, caller, authenticated, flow: Flow::new(flow), edge: EdgeId::new(edge), period }
-    })
+    let stage = prop::sample::select(&[RouteStage::Lookup, RouteStage::Ringing, RouteStage::Offline][..]);
+    (aor(), option::of(aor()), any::<bool>(), text(), text(), period, stage).prop_map(
+        |(callee, caller, authenticated, flow, edge, period, stage)| Route {
+            callee,
+            caller,
+            authenticated,
+            flow: Flow::new(flow),
+            edge: EdgeId::new(edge),
+            period,
+            stage,
+        },
+    )
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -198,6 +207,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             period_default: d[0],
             period_min: d[1],
             period_max: d[2],
+            offline_codes: ladder.iter().map(|&n| 400 + u16::from(n)).collect(),
             forward_expires,
             settle: d[3],
             fanout,

@@ -113,6 +113,7 @@ impl Edge {
             flow: Flow::new(caller),
             edge: EdgeId::new("e1"),
             period: RequestedPeriod::Absent,
+            stage: RouteStage::Lookup,
         };
         match self.ask(Event::Route(route)).await {
             Reply::Routed(routed) => routed,

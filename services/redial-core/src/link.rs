@@ -84,17 +84,32 @@ pub enum ContactChange {
     Remove(BindingId),
 }
 
-/// A new INVITE for an AoR of ours: where does it go, and if nowhere, is the caller remembered?
+/// An INVITE for an AoR of ours: where does it go, and if nowhere, is the caller remembered?
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub callee: Aor,
     /// None when From is no AoR that could ever register here.
     pub caller: Option<Aor>,
-    /// The caller proved to be `caller` by digest. When false, only a registration from the same flow counts as proof.
+    /// The caller proved to be `caller` by digest, here or to the server upstream. When false, only a registration from the same flow counts as proof.
     pub authenticated: bool,
     pub flow: Flow,
     pub edge: EdgeId,
     pub period: RequestedPeriod,
+    pub stage: RouteStage,
+}
+
+/// How far the INVITE has come. Servers upstream, where there are any, route it themselves: then the coordinator only hears what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RouteStage {
+    /// It goes nowhere before the reply.
+    #[default]
+    Lookup,
+    /// A server upstream has it. Watches of the pair are being called and nothing is armed; the reply is always `Routed::Online` without
+    /// targets, whether or not the callee has a binding.
+    Ringing,
+    /// A server upstream has answered that the callee is offline. `Routed::Offline` where no binding says otherwise. `Routed::Online` where
+    /// one does: the call has failed for another reason, which is to be reported. The refs of an earlier `Ringing` are void either way.
+    Offline,
 }
 
 /// The monitoring period that the INVITE asked for, after the policy's `periodFrom` and `min` rules.

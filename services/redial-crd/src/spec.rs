@@ -102,6 +102,13 @@ pub struct RedialPolicySpec {
     /// Longer periods are cut to this. Default 24h.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period_max: Option<Duration>,
+    /// In front of existing servers: their final answers that say that the callee is offline, without 401 and 407; none: their answers arm no
+    /// watch. Default 404, 408, 410, 430, 480, 503.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), inner(range(min = 400, max = 699)))]
+    #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d == c))").message("offlineCodes names a code twice"))]
+    #[x_kube(validation = Rule::new("!(401 in self) && !(407 in self)").message("offlineCodes has 401 or 407, which ask for a password"))]
+    pub offline_codes: Option<Vec<i32>>,
     /// Forward the INVITE's Expires header to the callee. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward_expires: Option<bool>,

@@ -107,7 +107,7 @@ fn every_bad_key_is_named_and_null_is_absent() {
 }
 
 /// Pairs that the API server and the core must judge alike.
-const CONTRADICTIONS: [&str; 12] = [
+const CONTRADICTIONS: [&str; 15] = [
     r#"{"priority": 1}"#,
     r#"{"maxWatches": 5, "selector": {"user": "bob"}}"#,
     r#"{"periodMin": "0s"}"#,
@@ -120,6 +120,9 @@ const CONTRADICTIONS: [&str; 12] = [
     r#"{"turnMax": "0s"}"#,
     r#"{"ladder": [1, 1]}"#,
     r#"{"periodFrom": ["header", "header"]}"#,
+    r#"{"offlineCodes": [480, 480]}"#,
+    r#"{"offlineCodes": [401]}"#,
+    r#"{"offlineCodes": [480, 407]}"#,
 ];
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redial_core::link::{NotWatched, Offline, Reply, RequestedPeriod, Route, Routed, Target, WatchRef};
+use redial_core::link::{NotWatched, Offline, Reply, RequestedPeriod, Route, RouteStage, Routed, Target, WatchRef};
 use redial_core::machine::Input;
 use redial_core::store::{ArmOutcome, Lookup, LookupOp, StoreError, Turn};
 use redial_core::watch::State;
@@ -77,7 +77,9 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
 
     async fn decide(&self, now: UnixMillis, policies: &PolicySet, route: Route, found: Lookup) -> Result<Next, StoreError> {
         let refusal = proof(&route, &found).err();
-        if found.callee_bindings.is_empty() {
+        // A server upstream that has the call knows better than the bindings here where the callee is.
+        let upstream = route.stage == RouteStage::Ringing;
+        if found.callee_bindings.is_empty() && !upstream {
             return match refusal {
                 Some(why) => Ok(not_watched(why)),
                 None => self.offline(now, policies, route, found).await,
@@ -85,7 +87,8 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         }
         // Only a proven caller's call may end a watch: anybody can write a name into From.
         let report = if refusal.is_none() { self.between(now, &route, &found).await } else { Vec::new() };
-        Ok(Next::Done(Routed::Online { targets: targets(&found.callee_bindings), report }))
+        let targets = if upstream { Vec::new() } else { targets(&found.callee_bindings) };
+        Ok(Next::Done(Routed::Online { targets, report }))
     }
 
     /// The watches between the two, with the fences that the call's reports will name. A store that takes no changes does not keep the

@@ -103,7 +103,8 @@ impl<S: WatchStore> Run<S> {
             3..=5 => {
                 let period = self.dice.of(&[RequestedPeriod::Absent, RequestedPeriod::Seconds(61), RequestedPeriod::OptOut]);
                 let (flow, edge) = (Flow::default(), EdgeId::new("edge-1"));
-                Event::Route(Route { callee: pair.callee, caller: Some(pair.caller), authenticated: true, flow, edge, period })
+                let stage = self.dice.of(&[RouteStage::Lookup, RouteStage::Lookup, RouteStage::Ringing, RouteStage::Offline]);
+                Event::Route(Route { callee: pair.callee, caller: Some(pair.caller), authenticated: true, flow, edge, period, stage })
             }
             6..=7 => {
                 let orders = self.edges.0.lock().expect("no panic").clone();

@@ -174,6 +174,7 @@ fn apply(policy: &mut Policy, key: &str, value: &Value) -> Result<(), String> {
         "periodDefault" => policy.period_default = time(value)?,
         "periodMin" => policy.period_min = time(value)?,
         "periodMax" => policy.period_max = time(value)?,
+        "offlineCodes" => policy.offline_codes = list(value, offline_code)?,
         "forwardExpires" => policy.forward_expires = boolean(value)?,
         "settle" => policy.settle = time(value)?,
         "fanout" => policy.fanout = one_of(value, &[("fifo", Fanout::Fifo), ("all", Fanout::All)])?,
@@ -224,6 +225,7 @@ fn contradictions(p: &Policy) -> Vec<(&'static str, String)> {
         "probe",
         "must be at least 10s: an unanswered OPTIONS is repeated for 32 s",
     );
+    refuse(repeats(&p.offline_codes), "offlineCodes", "names a code twice");
     refuse(repeats(&p.period_from), "periodFrom", "names a source twice");
     found
 }
@@ -263,6 +265,7 @@ fn print(p: &Policy) -> Table {
         ("periodDefault", time(p.period_default)),
         ("periodMin", time(p.period_min)),
         ("periodMax", time(p.period_max)),
+        ("offlineCodes", Value::Array(p.offline_codes.iter().map(|&code| Value::Integer(code.into())).collect())),
         ("forwardExpires", Value::Boolean(p.forward_expires)),
         ("settle", time(p.settle)),
         ("fanout", string(fanout)),
@@ -377,6 +380,13 @@ fn rung(value: &Value) -> Result<u8, String> {
         Some(rung @ 1..=4) => Ok(rung as u8),
         _ => Err(expected("rungs 1 (REFER), 2 (REFER with subscription), 3 (call and transfer) or 4 (MESSAGE)", value)),
     }
+}
+
+/// A final answer that is no challenge (RFC 3261 section 21.4 and on).
+fn offline_code(value: &Value) -> Result<u16, String> {
+    let code = value.as_integer().and_then(|code| u16::try_from(code).ok());
+    code.filter(|code| (400..700).contains(code) && ![401, 407].contains(code))
+        .ok_or_else(|| expected("status codes from 400 to 699 without 401 and 407", value))
 }
 
 fn one_of<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, String> {

@@ -26,6 +26,8 @@ pub struct Policy {
     pub period_min: Duration,
     /// Longer periods are cut to this. Default 86400 s.
     pub period_max: Duration,
+    /// Final answers of a server upstream that say that the callee is offline; none: its answers arm no watch. Default 404, 408, 410, 430, 480, 503.
+    pub offline_codes: Vec<u16>,
     /// Forward the INVITE's Expires header to the callee. Default false.
     pub forward_expires: bool,
     /// Time between the callee's REGISTER and the recall. Default 1 s.
@@ -127,6 +129,7 @@ impl Default for Policy {
             period_default: 3600 * S,
             period_min: 60 * S,
             period_max: 86_400 * S,
+            offline_codes: vec![404, 408, 410, 430, 480, 503],
             forward_expires: false,
             settle: S,
             fanout: Fanout::Fifo,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use redial_core::link::{CallReport, CallResult, Event, Locate, Offline, Reply, RequestedPeriod, Route, Routed, Target};
+use redial_core::link::{CallReport, CallResult, Event, Locate, Offline, Reply, RequestedPeriod, Route, RouteStage, Routed, Target};
 use redial_core::trace::{Span, SpanKind};
 use redial_core::{Aor, Pair, TraceContext, period};
 use sip_core::message::{Header, ResponseSpec};
@@ -39,7 +39,7 @@ impl Core {
         }
         let period = self.requested_period(&callee, request);
         let (edge, flow) = (self.config.edge_of(from), from.flow());
-        let route = Route { callee, caller, authenticated, flow, edge, period };
+        let route = Route { callee, caller, authenticated, flow, edge, period, stage: RouteStage::Lookup };
         self.ask(now, Event::Route(route.clone()), Continuation::Route { server, route: Box::new(route), since: now.instant }, out);
     }
 

@@ -176,6 +176,7 @@ impl Bench {
             flow: flow(caller),
             edge: EdgeId::new("e1"),
             period: RequestedPeriod::Absent,
+            stage: RouteStage::Lookup,
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod bench;
 pub(crate) mod flaky;
+mod front;
 mod ladder;
 mod mishaps;
 mod outage;

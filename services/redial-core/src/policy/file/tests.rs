@@ -25,6 +25,7 @@ fn every_key_is_read() {
         periodDefault = "2h"
         periodMin = 90
         periodMax = "1d"
+        offlineCodes = [480, 404]
         forwardExpires = true
         settle = "500ms"
         fanout = "all"
@@ -57,6 +58,7 @@ fn every_key_is_read() {
         period_default: ms(7_200_000),
         period_min: ms(90_000),
         period_max: ms(86_400_000),
+        offline_codes: vec![480, 404],
         forward_expires: true,
         settle: ms(500),
         fanout: Fanout::All,
@@ -153,6 +155,12 @@ fn contradictions_are_refused() {
         ("settle=1.5", "default.settle"),
         ("settle=-1", "default.settle"),
         ("ladder=[0]", "default.ladder"),
+        ("offlineCodes=[399]", "default.offlineCodes"),
+        ("offlineCodes=[700]", "default.offlineCodes"),
+        ("offlineCodes=[480,407]", "default.offlineCodes"),
+        ("offlineCodes=[401]", "default.offlineCodes"),
+        ("offlineCodes=[480,480]", "default.offlineCodes"),
+        ("offlineCodes=480", "default.offlineCodes"),
         ("probe='5s'", "default.probe"),
         ("answerAfter=-1", "default.answerAfter"),
         ("answerAfter='500ms'", "default.answerAfter"),
@@ -201,6 +209,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             period_min: a.3,
             period_default: a.4,
             period_max: a.5,
+            offline_codes: [&[][..], &[480], &[404, 408, 600, 699], &[400]][b.4].to_vec(),
             forward_expires: a.6,
             settle: b.0,
             fanout: if b.1 { Fanout::All } else { Fanout::Fifo },
