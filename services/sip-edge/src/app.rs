@@ -28,6 +28,7 @@ use crate::peers::{Peers, keep_beating};
 use crate::reach::doubt;
 use crate::settings::Advertised;
 use crate::transport::bind_shared;
+use crate::upstream::{Front, ResolveError, Resolver};
 use crate::users_file::UsersFile;
 use crate::worker::{self, HANDOVERS, IdleWorkers, WorkerParts};
 
@@ -52,6 +53,14 @@ pub struct PeersConfig {
     pub members: Members,
 }
 
+/// The servers that this edge stands before.
+#[derive(Debug)]
+pub struct FrontConfig {
+    pub front: Front,
+    /// Looks up those that are named. None: the system's DNS servers.
+    pub dns: Option<SocketAddr>,
+}
+
 /// A checked configuration; [`crate::settings`] makes it.
 #[derive(Debug)]
 pub struct Config {
@@ -65,6 +74,8 @@ pub struct Config {
     /// None: one per core.
     pub workers: Option<u8>,
     pub edge: EdgeId,
+    /// Existing servers are registrar and proxy. None: this edge is.
+    pub front: Option<FrontConfig>,
     /// None: this edge passes nothing.
     pub peers: Option<PeersConfig>,
     pub coordinators: Vec<Coordinator>,
@@ -94,6 +105,8 @@ pub enum BuildError {
     BindPeers(SocketAddr, io::Error),
     #[error(transparent)]
     Coordinator(#[from] BadUrl),
+    #[error(transparent)]
+    Resolver(#[from] ResolveError),
 }
 
 /// Why a running edge ended before it was told to.
@@ -111,6 +124,8 @@ pub struct Edge {
     link: Link,
     workers: Vec<WorkerParts>,
     users: Option<UsersFile>,
+    /// Looks up the servers upstream that have names.
+    resolver: Option<(Resolver, Latch)>,
     /// Members, and a socket for beats.
     peers: Option<(Members, UdpSocket)>,
     listening: Latch,
@@ -155,6 +170,13 @@ impl Config {
         if let Some(peers) = &peers {
             export::peer_levels(&meter, peers);
         }
+        let mut resolver = None;
+        if let Some(config) = &self.front {
+            export::upstreams(&meter, &config.front.upstreams);
+            if config.front.upstreams.has_names() {
+                resolver = Some((Resolver::new(config.dns)?, readiness.latch("upstream servers found")));
+            }
+        }
         if !self.secret_is_shared {
             tracing::info!("secret is random: several edges of one installation need a shared one (--secret-file)");
         }
@@ -171,6 +193,7 @@ impl Config {
             register_default: self.register_default,
             max_transactions: self.max_transactions,
             known: Arc::new(Known::new(self.max_known)),
+            front: self.front.map(|config| config.front),
             peers,
             coordinator_timeout: self.coordinator_timeout,
             timer_c: self.timer_c,
@@ -213,6 +236,7 @@ impl Config {
             link,
             workers,
             users: self.users,
+            resolver,
             peers: beats,
             listening: readiness.latch("listeners bound"),
             idle,
@@ -251,6 +275,12 @@ impl Edge {
             let stop = self.stop.clone();
             tasks.spawn(async move {
                 stop.run_until_cancelled(users.follow()).await;
+            });
+        }
+        if let (Some((resolver, found)), Some(front)) = (self.resolver, &self.endpoint.front) {
+            let (stop, upstreams) = (self.stop.clone(), Arc::clone(&front.upstreams));
+            tasks.spawn(async move {
+                stop.run_until_cancelled(upstreams.follow(resolver, found)).await;
             });
         }
         let peers = self.endpoint.peers.clone();

@@ -9,6 +9,7 @@ use crate::counters::{Count, Counters};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::peers::wire::Kind;
+use crate::upstream::{Fault, Upstream, Upstreams};
 
 /// Seconds: from an in-process store to a coordinator that is about to be given up.
 const LATENCY_BOUNDS: [f64; 12] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -168,6 +169,26 @@ pub(crate) fn peer_levels(meter: &Meter, peers: &Arc<Peers>) {
         observer.observe(live as u64, &[KeyValue::new("state", "live")]);
     };
     known.with_callback(observe).build();
+}
+
+/// Servers that this edge stands before. Their addresses are the operator's own, not a user's.
+pub(crate) fn upstreams(meter: &Meter, upstreams: &Arc<Upstreams>) {
+    let label = |server: &Upstream| KeyValue::new("upstream", server.name.clone());
+    let read = Arc::clone(upstreams);
+    let up = meter.u64_observable_gauge("sip_upstream_up").with_description("servers upstream: 1 answers, 0 is passed over");
+    up.with_callback(move |observer| read.all().iter().for_each(|server| observer.observe(server.is_up().into(), &[label(server)])))
+        .build();
+    let read = Arc::clone(upstreams);
+    let faults =
+        meter.u64_observable_counter("sip_upstream_faults").with_description("times that a server upstream was passed over, by reason");
+    let observe = move |observer: &dyn AsyncInstrument<u64>| {
+        for server in read.all() {
+            for (fault, word) in [(Fault::Timeout, "timeout"), (Fault::Unavailable, "unavailable")] {
+                observer.observe(server.faults(fault), &[label(&server), KeyValue::new("reason", word)]);
+            }
+        }
+    };
+    faults.with_callback(observe).build();
 }
 
 fn levels(meter: &Meter, counters: &Arc<Counters>) {

@@ -2,7 +2,7 @@
 //!
 //! [`endpoint`] is the whole SIP behaviour without I/O: datagrams, coordinator replies, orders and timers in; datagrams and coordinator
 //! requests out. A worker is one loop per core that owns one endpoint and one SO_REUSEPORT socket per listener. [`link`] carries requests
-//! to the coordinators and brings replies and orders back. [`peers`] are the other edges behind the same address. [`app`] puts them together.
+//! to the coordinators and brings replies and orders back. [`peers`] are the other edges behind the same address, [`upstream`] the servers that a front stands before. [`app`] puts them together.
 
 pub mod app;
 pub mod cluster;
@@ -17,6 +17,7 @@ mod reach;
 mod secret;
 pub mod settings;
 pub mod transport;
+pub mod upstream;
 pub mod users;
 pub mod users_file;
 mod worker;

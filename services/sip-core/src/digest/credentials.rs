@@ -36,6 +36,14 @@ pub enum CredentialsError {
     NotOffered,
 }
 
+/// Whose credentials these are, whatever else they say and whether or not they are right: for who is not the one to judge them. None: not digest, or
+/// the name is hidden or not to be read.
+#[must_use]
+pub fn username_of(value: &[u8]) -> Option<Cow<'_, str>> {
+    let mut named = after_scheme(value)?.filter_map(Result::ok).filter(|(name, _)| name.eq_ignore_ascii_case("username"));
+    named.next().map(|(_, value)| value.meaning()).filter(|_| named.next().is_none())
+}
+
 impl<'a> Credentials<'a> {
     /// Reads one header field's value. Unknown parameters are ignored.
     /// # Errors
@@ -192,6 +200,15 @@ mod tests {
             (R, "0123", CredentialsError::Malformed),
         ] {
             assert_eq!(parse(&good.replace(from, to)), Err(expected), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_from_credentials_that_we_would_not_accept() {
+        let name = |value: &'static str| username_of(value.as_bytes());
+        assert_eq!(name("Digest username=\"a\\\"b\", realm=\"r\", response=\"x\"").as_deref(), Some("a\"b"));
+        for none in ["Basic username=\"a\"", "Digest realm=\"r\"", "Digest username=\"a\", username=\"b\"", ""] {
+            assert_eq!(name(none), None, "{none}");
         }
     }
 

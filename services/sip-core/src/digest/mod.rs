@@ -19,7 +19,7 @@ mod params;
 pub use answer::Answer;
 pub use challenge::{Challenge, OfferedChallenge};
 pub use client::{Client, Login};
-pub use credentials::{Credentials, CredentialsError};
+pub use credentials::{Credentials, CredentialsError, username_of};
 pub use hash::{Algorithm, Ha1};
 
 use hash::response;

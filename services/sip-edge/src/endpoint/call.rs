@@ -62,7 +62,7 @@ impl Core {
         self.ask(now, Event::Locate(Locate { aor: aor.clone() }), Continuation::Locate { server, aor }, out);
     }
 
-    fn requested_period(&self, callee: &Aor, request: Message<'_>) -> RequestedPeriod {
+    pub(super) fn requested_period(&self, callee: &Aor, request: Message<'_>) -> RequestedPeriod {
         let policies = self.config.policies.load();
         let policy = policies.for_callee(callee);
         let header = request.fields_named(&policy.period_header).next();
@@ -81,10 +81,7 @@ impl Core {
             }
             Reply::Routed(Routed::Offline(offline)) => {
                 self.config.known.learn(&self.config, &route.callee, Vec::new());
-                if let Offline::Granted { trace: Some(trace), period } = &offline {
-                    out.spans.extend(armed(now, since, &route, *trace, *period));
-                }
-                self.offline(now, server, &route.callee, &offline, out);
+                self.offline(now, server, since, &route, &offline, out);
             }
             // The store is away, or answers nonsense: what this worker knows must do (P6), and nobody is told that he is remembered (P1).
             Reply::Failed(_) | Reply::Registered(_) | Reply::Located(_) | Reply::Noted => {
@@ -94,7 +91,7 @@ impl Core {
     }
 
     /// The request waits for its answer: nobody cancelled it.
-    fn is_open(&self, server: Id) -> bool {
+    pub(super) fn is_open(&self, server: Id) -> bool {
         self.servers.get(server).is_some_and(|s| s.request.is_some())
     }
 
@@ -130,12 +127,19 @@ impl Core {
     }
 
     /// 480; with a grant, the words of RFC 6910 section 7.1 and the granted seconds say that the caller is remembered.
-    fn offline(&mut self, now: Now, server: Id, callee: &Aor, offline: &Offline, out: &mut Outbox) {
-        let headers = match offline {
-            Offline::Granted { period, .. } => {
+    fn offline(&mut self, now: Now, server: Id, since: Instant, route: &Route, offline: &Offline, out: &mut Outbox) {
+        let headers = self.grant(now, since, 480, route, offline, out);
+        self.respond(now, server, ResponseSpec { headers: &headers, ..reply::plain(480) }, out);
+    }
+
+    /// The header lines that tell the caller, in a final answer with this code, that he is remembered; none when he is not.
+    pub(super) fn grant(&self, now: Now, since: Instant, code: u16, route: &Route, offline: &Offline, out: &mut Outbox) -> String {
+        match offline {
+            Offline::Granted { period, trace } => {
+                out.spans.extend(trace.and_then(|trace| armed(now, since, code, route, trace, *period)));
                 self.config.metrics.routed(Outcome::OfflineWatched);
                 self.config.metrics.watch_granted();
-                let (policies, seconds) = (self.config.policies.load(), period.as_secs());
+                let (policies, seconds, callee) = (self.config.policies.load(), period.as_secs(), &route.callee);
                 let name = &policies.for_callee(callee).period_header;
                 format!("Call-Info: <sip:{callee}>;purpose=call-completion;m=NL\r\nExpires: {seconds}\r\n{name}: {seconds}\r\n")
             }
@@ -144,13 +148,12 @@ impl Core {
                 self.config.metrics.watch_refused(*why);
                 String::new()
             }
-        };
-        self.respond(now, server, ResponseSpec { headers: &headers, ..reply::plain(480) }, out);
+        }
     }
 
     /// The caller gave up while the coordinator was asked: watches of the pair hear of it, and one that was armed meanwhile is taken back,
     /// because the caller was never told.
-    fn too_late(&mut self, route: Route, routed: Routed, out: &mut Outbox) {
+    pub(super) fn too_late(&mut self, route: Route, routed: Routed, out: &mut Outbox) {
         match routed {
             Routed::Online { report, .. } => {
                 for watch in report {
@@ -167,11 +170,11 @@ impl Core {
 }
 
 /// The INVITE that armed a traced watch: the root of its trace.
-fn armed(now: Now, since: Instant, route: &Route, trace: TraceContext, period: Duration) -> Option<Span> {
+fn armed(now: Now, since: Instant, code: u16, route: &Route, trace: TraceContext, period: Duration) -> Option<Span> {
     let pair = Pair { callee: route.callee.clone(), caller: route.caller.clone()? };
     let span = Span::new("INVITE", SpanKind::Server, trace, None, &pair).at(now.unix_at(since), now.since(since));
     Some(
-        span.number("sip.response.status_code", 480u16)
+        span.number("sip.response.status_code", code)
             .number("redial.period_s", period.as_secs())
             .word("redial.edge", route.edge.as_str().to_owned()),
     )

@@ -10,7 +10,7 @@ use redial_core::{EdgeId, PolicySet};
 #[derive(Debug)]
 pub struct EndpointConfig {
     pub edge: EdgeId,
-    /// Domains that we are registrar for, lower case.
+    /// Domains that we, or the servers that we stand before, are registrar for; lower case.
     pub domains: Vec<String>,
     pub listeners: Vec<Listener>,
     /// Shared by all edges: keys the nonces, tags and flow tokens.
@@ -28,6 +28,8 @@ pub struct EndpointConfig {
     pub max_transactions: usize,
     /// The bindings that all workers remember together for the time the coordinator or its store is away (P6).
     pub known: Arc<super::Known>,
+    /// Existing SIP servers are registrar and proxy, and this edge stands before them. None: it is both itself.
+    pub front: Option<crate::upstream::Front>,
     /// The other edges. None: this one is alone, or each has an address of its own and phones behind no NAT.
     pub peers: Option<Arc<crate::peers::Peers>>,
     /// How long the coordinator may take before a request to it fails.

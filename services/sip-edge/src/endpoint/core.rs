@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redial_core::TraceContext;
 use redial_core::link::{Event, ProbeOrder, Request};
@@ -19,6 +19,7 @@ use super::table::{Id, Table};
 use super::timers::Timers;
 use super::transactions::{Client, Server};
 use super::{EndpointConfig, Now, Outbox, Peer};
+use crate::upstream::Upstream;
 
 /// For a report a replica that died without a word must have been found out, which takes the link's keep-alive 8 s, so that the report goes to
 /// the next one: without it, a pair that has talked would be recalled again. No phone waits for it.
@@ -37,6 +38,10 @@ pub(crate) struct Core {
     pub(crate) recalls: HashMap<RecallId, Id>,
     /// Probes that wait for their answer, by client transaction.
     pub(crate) probes: FxHashMap<Id, ProbeOrder>,
+    /// OPTIONS to servers upstream that wait for their answer, by client transaction.
+    pub(crate) checks: FxHashMap<Id, Arc<Upstream>>,
+    /// When the next ones are due; one worker of an edge sends them.
+    pub(crate) next_check: Option<Instant>,
     pub(crate) timers: Timers,
     pub(crate) pending: Pending,
     pub(crate) draining: bool,
@@ -56,6 +61,8 @@ impl Core {
             clients: Table::new(unpredictable()),
             recalls: HashMap::new(),
             probes: FxHashMap::default(),
+            checks: FxHashMap::default(),
+            next_check: None,
             timers: Timers::default(),
             pending: Pending::new(worker, config.coordinator_timeout),
             draining: false,

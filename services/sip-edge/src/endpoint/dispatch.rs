@@ -62,6 +62,7 @@ impl Endpoint {
         match owner {
             ClientOwner::Branch { server } => self.core.branch_heard(now, server, client, heard, out),
             ClientOwner::Probe => self.core.probe_heard(client, heard, out),
+            ClientOwner::Check => self.core.check_heard(client, heard),
             ClientOwner::Recall(recall) => self.recall_heard(now, recall, heard, out),
         }
     }
@@ -123,6 +124,9 @@ impl Endpoint {
             return core.respond_statelessly(from, request, reply::plain(416), out);
         }
         let routes = TopRoutes::read(&core.config, request);
+        if core.config.front.is_some() {
+            return core.on_front_request(now, from, key, &uri, request, routes, out);
+        }
         if tag.is_none() && !routes.foreign && core.is_for_us(&uri, request) {
             return core.on_own_request(now, from, key, request, out);
         }
@@ -139,14 +143,14 @@ impl Endpoint {
 }
 
 /// Why a request is not forwarded.
-pub(crate) struct Refusal {
+pub(super) struct Refusal {
     code: u16,
     reason: &'static str,
     headers: String,
 }
 
 impl Refusal {
-    fn spec(&self) -> ResponseSpec<'_> {
+    pub(super) fn spec(&self) -> ResponseSpec<'_> {
         ResponseSpec { code: self.code, reason: self.reason, headers: &self.headers, ..ResponseSpec::default() }
     }
 }
@@ -158,7 +162,7 @@ impl super::core::Core {
     }
 
     /// RFC 3261 section 16.3: Max-Forwards, loops, Proxy-Require.
-    fn may_forward(&self, request: Message<'_>) -> Result<(), Refusal> {
+    pub(super) fn may_forward(&self, request: Message<'_>) -> Result<(), Refusal> {
         if let Err(reject) = max_forwards(request) {
             return Err(Refusal { code: reject.code, reason: reject.reason, headers: String::new() });
         }

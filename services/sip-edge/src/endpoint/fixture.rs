@@ -26,6 +26,7 @@ pub(crate) fn config(users: Option<&str>) -> EndpointConfig {
         register_default: Duration::from_secs(3600),
         max_transactions: 1000,
         known: Arc::new(Known::new(1000)),
+        front: None,
         peers: None,
         coordinator_timeout: Duration::from_secs(2),
         timer_c: Duration::from_secs(180),

@@ -4,6 +4,7 @@
 //! - [`local`]: requests that we answer ourselves, REGISTER among them; [`auth`] and [`registrar`] are its rules
 //! - [`call`]: new requests for an AoR of ours: ask the coordinator, then fork or answer 480
 //! - [`proxy`]: the branches of a request and the way of its answers back
+//! - [`front`]: what is different where existing SIP servers are registrar and proxy
 //! - [`relay`]: requests inside dialogs, by the signed token in our Record-Route
 //! - [`recall`], [`recalls`]: REFERs of our own
 //! - [`passing`]: what belongs to another edge behind the same address, or to another worker
@@ -14,6 +15,7 @@ mod call;
 pub mod config;
 mod core;
 mod dispatch;
+mod front;
 mod identity;
 mod known;
 mod local;
@@ -40,6 +42,7 @@ mod testing;
 mod tests;
 
 pub use config::EndpointConfig;
+pub(crate) use identity::DEFAULT_PORT;
 pub use known::Known;
 pub use outbox::{Outbox, Passed, Peer, Transmit};
 
@@ -113,6 +116,10 @@ impl Endpoint {
             Continuation::Register { server, aor } => core.on_registered(now, server, &aor, reply, out),
             Continuation::Route { server, route, since } => core.on_routed(now, server, since, *route, reply, out),
             Continuation::Locate { server, aor } => core.on_located(now, server, &aor, reply, out),
+            Continuation::Upward { server, route, order, since } => core.on_upward(now, server, since, *route, order, reply, out),
+            Continuation::Held { server, fork } => core.on_held(now, server, fork, reply, out),
+            Continuation::Settled { result, since } => core.on_settled(now, since, result, reply, out),
+            Continuation::Learned { server, aor, code, bytes } => core.on_learned(now, server, &aor, code, bytes, reply, out),
         }
     }
 
@@ -134,13 +141,24 @@ impl Endpoint {
         while let Some(id) = self.core.pending.overdue(now.instant) {
             self.on_reply(now, id, Reply::Failed(Failure::Timeout), out);
         }
+        self.core.check_upstreams(now, out);
         self.recall_timer(now, out);
+    }
+
+    /// Called once, before anything else.
+    pub fn start(&mut self, now: Now) {
+        if self.core.config.front.is_some() && self.core.worker == 0 {
+            self.core.next_check = Some(now.instant);
+        }
     }
 
     /// When `on_timer` wants to be called.
     #[must_use]
     pub fn next_timer(&self) -> Option<Instant> {
-        [self.core.timers.next(), self.core.pending.next_timer(), self.recalls.next_timer()].into_iter().flatten().min()
+        [self.core.timers.next(), self.core.pending.next_timer(), self.recalls.next_timer(), self.core.next_check]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// No transaction is open: a drain may end.

@@ -90,7 +90,8 @@ impl Core {
     /// To answer it twice, here and there, does no harm: REGISTER, which the store tells from a later one, and what asks for the server itself.
     fn is_for_anybody(&self, request: Message<'_>) -> bool {
         match request.method() {
-            Method::Register => true,
+            // A front's is forwarded, and its server must not see it twice.
+            Method::Register => self.config.front.is_none(),
             Method::Options => Uri::parse(request.request_uri()).is_some_and(|uri| self.is_for_us(&uri, request)),
             _ => false,
         }

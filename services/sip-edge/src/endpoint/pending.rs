@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use redial_core::Aor;
-use redial_core::link::Route;
+use redial_core::link::{CallResult, Route};
 use rustc_hash::FxHashMap;
 
+use super::proxy::Fork;
 use super::table::Id;
+use crate::upstream::Order;
 
 /// What to do when the answer is there.
 #[derive(Debug)]
@@ -25,6 +27,30 @@ pub(crate) enum Continuation {
     Locate {
         server: Id,
         aor: Aor,
+    },
+    /// A call that goes on to servers upstream, `order`.
+    Upward {
+        server: Id,
+        route: Box<Route>,
+        order: Order,
+        since: Instant,
+    },
+    /// A final answer of theirs waits to be passed on.
+    Held {
+        server: Id,
+        fork: Box<Fork>,
+    },
+    /// It has been passed on: what became of the call.
+    Settled {
+        result: CallResult,
+        since: Instant,
+    },
+    /// A server's 2xx to a REGISTER.
+    Learned {
+        server: Id,
+        aor: Aor,
+        code: u16,
+        bytes: Vec<u8>,
     },
 }
 

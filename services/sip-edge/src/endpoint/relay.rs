@@ -1,9 +1,11 @@
 //! Requests inside dialogs that we are only on the way of: where the token in our Route says, and nowhere else. We are no open relay.
 
+use std::net::SocketAddr;
+
 use redial_core::link::{CallReport, CallResult, Event};
 use redial_core::{Aor, Fence, Pair};
 use sip_core::message::NameAddr;
-use sip_core::routing::{Branch, FlowToken, loop_hash, max_forwards};
+use sip_core::routing::{Branch, FlowToken, PathToken, loop_hash, max_forwards};
 use sip_core::transaction::TransactionKey;
 use sip_core::uri::Uri;
 use sip_core::{Message, Method};
@@ -20,35 +22,58 @@ use crate::metrics::DropReason;
 pub(crate) struct TopRoutes {
     /// How many are ours: they are taken off before the request goes on (RFC 3261 section 16.4).
     pub(crate) own: usize,
-    /// What one of them says, when its signature is right.
+    /// What the last of them says whose signature is right: where a call comes by us twice in a row, it is the far side's.
     token: Option<FlowToken>,
+    /// The Path of a phone: a registrar's way to it.
+    pub(crate) path: Option<PathToken>,
     /// One of them has a user that is no token of ours. Without a user it is how a phone writes its outbound proxy.
-    forged: bool,
+    pub(crate) forged: bool,
     /// Somebody else's Route follows.
     pub(crate) foreign: bool,
+    /// Its address, if it has one.
+    pub(crate) next: Option<SocketAddr>,
 }
 
 impl TopRoutes {
     pub(crate) fn read(config: &EndpointConfig, request: Message<'_>) -> Self {
-        let mut top = Self { own: 0, token: None, forged: false, foreign: false };
+        let mut top = Self { own: 0, token: None, path: None, forged: false, foreign: false, next: None };
         for route in request.routes() {
             match route {
                 Some(NameAddr { uri, .. }) if identity::is_ours(config, &uri) => {
                     top.own += 1;
-                    if top.token.is_none() && !uri.user.is_empty() {
-                        top.token = std::str::from_utf8(uri.user).ok().and_then(|user| FlowToken::decode(&config.secret, user));
-                        top.forged |= top.token.is_none();
+                    if !uri.user.is_empty() {
+                        top.read_token(config, std::str::from_utf8(uri.user).unwrap_or_default());
                     }
                 }
                 // A phone whose outbound proxy was set by a name that we were not told sends its requests here with it on top.
                 Some(NameAddr { uri, .. }) if top.own == 0 && uri.host_addr().is_none() => top.own = 1,
-                _ => {
+                route => {
                     top.foreign = true;
+                    top.next = route.and_then(|route| addr_of(&route.uri));
                     break;
                 }
             }
         }
         top
+    }
+
+    fn read_token(&mut self, config: &EndpointConfig, user: &str) {
+        match FlowToken::decode(&config.secret, user) {
+            Some(token) => {
+                let watch = self.token.take().and_then(|nearer| nearer.watch);
+                self.token = Some(FlowToken { watch: token.watch.clone().or(watch), ..token });
+            }
+            None if config.front.is_some() && self.path.is_none() => {
+                self.path = PathToken::decode(&config.secret, user);
+                self.forged |= self.path.is_none();
+            }
+            None => self.forged = true,
+        }
+    }
+
+    /// A call that came by us goes on by what our own Route says.
+    pub(crate) fn is_of_a_call(&self) -> bool {
+        self.token.is_some()
     }
 }
 
@@ -117,7 +142,8 @@ impl Core {
         let hash = loop_hash(ack, self.loop_seed);
         let branch = Branch { serial: self.stateless_serial(ack), ..self.branch(hash) };
         let via = format!("SIP/2.0/UDP {listener};branch={};rport", branch.text().as_str());
-        let hop = Hop { via: &via, max_forwards, uri: uri.as_deref(), path: &[], record_route: &[], strip_credentials: false };
+        let hop =
+            Hop { via: &via, max_forwards, uri: uri.as_deref(), path: &[], record_route: &[], strip_credentials: false, register: None };
         let bytes = forward(&self.config, ack, from, hop);
         out.send(to, &bytes);
         self.config.metrics.request_out(Method::Ack);

@@ -46,7 +46,7 @@ pub(crate) fn addr_of(uri: &Uri<'_>) -> Option<SocketAddr> {
 }
 
 /// The first listener of the address's family.
-fn by_any_listener(config: &EndpointConfig, addr: SocketAddr) -> Option<Peer> {
+pub(crate) fn by_any_listener(config: &EndpointConfig, addr: SocketAddr) -> Option<Peer> {
     let listener = config.listeners.iter().position(|l| l.bound.is_ipv4() == addr.is_ipv4())?;
     sendable(addr).then_some(Peer { edge: EdgeTag::HERE, listener: u8::try_from(listener).ok()?, addr })
 }

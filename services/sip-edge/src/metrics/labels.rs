@@ -73,6 +73,8 @@ words! {
         OfflineWatched = "offline_watched",
         /// Plain 480.
         Offline = "offline",
+        /// Passed to a server upstream.
+        Upstream = "upstream",
         /// The coordinator or its store was away; routed from what this worker knew (P6).
         FromMemory = "from_memory",
         /// The coordinator or its store was away and nothing was known: plain 480 (P6).

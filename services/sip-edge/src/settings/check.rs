@@ -1,16 +1,18 @@
 //! From settings to a configuration: what one setting says about another.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redial_core::EdgeId;
 use redial_runtime::discovery::fixed;
 use redial_runtime::settings::Problem;
 
-use super::{EdgeSettings, SipSettings};
-use crate::app::{Config, ListenerConfig, PeersConfig};
+use super::{EdgeSettings, Mode, SipSettings};
+use crate::app::{Config, FrontConfig, ListenerConfig, PeersConfig};
 use crate::link::{BatchRules, Coordinator};
 use crate::secret;
+use crate::upstream::{Front, Upstreams};
 use crate::users_file::UsersFile;
 
 /// Where a coordinator is that nobody named.
@@ -90,9 +92,14 @@ impl SipSettings {
     fn checked(self, coordinators: Vec<Coordinator>, advertised_later: bool) -> Result<Config, Vec<Problem>> {
         let mut problems = Vec::new();
         let listeners = self.listeners(advertised_later, &mut problems);
-        let domains = self.domains(&mut problems);
+        let front = self.front(&mut problems);
+        let domains = self.domains(front.as_ref(), &mut problems);
         self.times(&mut problems);
-        if !self.open && self.users.is_none() && self.listen.iter().any(|listen| !listen.0.ip().is_loopback()) {
+        if self.mode == Mode::Registrar
+            && !self.open
+            && self.users.is_none()
+            && self.listen.iter().any(|listen| !listen.0.ip().is_loopback())
+        {
             let text = "without a users file only loopback is served, because anybody could register anything; give --users FILE, or --open to serve anybody";
             problems.push(Problem::new("users", text));
         }
@@ -117,6 +124,7 @@ impl SipSettings {
                 secret_is_shared: self.secret_file.is_some(),
                 workers: self.workers,
                 edge,
+                front,
                 peers: None,
                 coordinators,
                 rules: BatchRules { linger: self.batch_linger, ..BatchRules::default() },
@@ -192,7 +200,40 @@ impl SipSettings {
         }
     }
 
-    fn domains(&self, problems: &mut Vec<Problem>) -> Vec<String> {
+    /// None: this edge is the registrar itself.
+    fn front(&self, problems: &mut Vec<Problem>) -> Option<FrontConfig> {
+        let mut problem = |key: &str, text: &str| problems.push(Problem::new(key, text));
+        if self.mode == Mode::Registrar {
+            if !self.upstream.is_empty() {
+                problem("upstream", "needs --mode front: a registrar has no servers behind it");
+            }
+            return None;
+        }
+        if self.upstream.is_empty() {
+            problem("upstream", "at least one is required with --mode front, as DOMAIN=SERVER");
+        }
+        if self.users.is_some() {
+            problem("users", "cannot be combined with --mode front: the servers upstream know the users and ask for their passwords");
+        }
+        if self.upstream_check.is_zero() {
+            problem("upstream-check", "must be longer than 0s");
+        }
+        if self.upstream_timeout.is_zero() {
+            problem("upstream-timeout", "must be longer than 0s");
+        }
+        let upstreams = Arc::new(Upstreams::new(&self.upstream));
+        let front = Front { upstreams, way: self.upstream_path, check: self.upstream_check, timeout: self.upstream_timeout };
+        Some(FrontConfig { front, dns: self.dns })
+    }
+
+    fn domains(&self, front: Option<&FrontConfig>, problems: &mut Vec<Problem>) -> Vec<String> {
+        if let Some(FrontConfig { front, .. }) = front {
+            let served: Vec<String> = front.upstreams.domains().map(str::to_owned).collect();
+            for domain in self.domain.iter().filter(|domain| !served.contains(&domain.trim_end_matches('.').to_ascii_lowercase())) {
+                problems.push(Problem::new("domain", format!("`{domain}` has no server: give one as --upstream {domain}=SERVER")));
+            }
+            return served;
+        }
         if self.domain.is_empty() {
             problems.push(Problem::new("domain", "at least one is required: --domain or REDIAL_DOMAIN"));
         }

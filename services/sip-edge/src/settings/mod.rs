@@ -12,6 +12,8 @@ use redial_runtime::discovery::{Member, ServiceName, ServiceRef};
 use redial_runtime::settings::duration;
 use redial_runtime::telemetry::TelemetrySettings;
 
+use crate::upstream::{UpstreamSpec, Way};
+
 pub use address::{Advertised, ListenAddr};
 
 /// Settings of the `sip-edge` binary.
@@ -59,9 +61,27 @@ pub struct SipSettings {
     /// Address that phones reach, for Via and Record-Route: one for all listeners or one for each in their order [default: the listener's own]
     #[arg(long, value_name = "ADDR")]
     pub advertise: Vec<Advertised>,
-    /// Domain that is served; repeatable, at least one
+    /// Domain that is served; repeatable, at least one [default with --mode front: those of --upstream]
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Vec<String>,
+    /// registrar: registrar and proxy of the domains; front: stand before the servers of --upstream, which stay that
+    #[arg(long, value_enum, default_value_t = Mode::Registrar)]
+    pub mode: Mode,
+    /// Server of a domain, as DOMAIN=SERVER: an address, HOST:PORT, or a name that is looked up by SRV, else A and AAAA; repeatable, also for one domain
+    #[arg(long, value_name = "DOMAIN=SERVER")]
+    pub upstream: Vec<UpstreamSpec>,
+    /// How servers upstream are told to reach phones by this edge: by a Path header, or by this edge's address in Contact for those that know no Path
+    #[arg(long, value_enum, default_value_t = Way::Path)]
+    pub upstream_path: Way,
+    /// How often a server upstream is asked by OPTIONS whether it is there
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub upstream_check: Duration,
+    /// How long a server upstream may say nothing before another one is tried
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
+    pub upstream_timeout: Duration,
+    /// DNS server that names of --upstream are looked up by [default: the system's]
+    #[arg(long, value_name = "ADDR")]
+    pub dns: Option<SocketAddr>,
     /// Users file in htdigest form (user:realm:hash), read again when it changes
     #[arg(long, value_name = "FILE")]
     pub users: Option<PathBuf>,
@@ -107,6 +127,14 @@ pub struct SipSettings {
     /// Timer C: how long a forwarded INVITE may ring, over 3 min (RFC 3261 section 16.6)
     #[arg(long, value_name = "TIME", default_value = "185s", value_parser = duration)]
     pub timer_c: Duration,
+}
+
+/// Who is registrar and proxy of the domains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    #[default]
+    Registrar,
+    Front,
 }
 
 fn peer(text: &str) -> Result<Member, String> {

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::{Hop, Sides, forward};
 use crate::endpoint::core::Core;
+use crate::endpoint::front::{Upward, WayBack};
 use crate::endpoint::table::Id;
 use crate::endpoint::target::{request_uri, resolve};
 use crate::endpoint::transactions::ClientOwner;
@@ -20,7 +21,7 @@ use crate::endpoint::{Now, Outbox, Peer, reply};
 const MAX_BRANCHES: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     Searching,
     /// A 6xx came: no further branch, but the open ones may still answer.
     Declined,
@@ -30,36 +31,57 @@ pub(super) enum State {
 
 /// A final response that may go upstream. Empty bytes: one of our own making.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) code: u16,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Where a request of a server transaction has been sent, and what came back so far.
 #[derive(Debug)]
 pub(crate) struct Fork {
     /// Branches without a final response.
-    pub(super) open: SmallVec<[Id; 2]>,
+    pub(crate) open: SmallVec<[Id; 2]>,
     /// Groups of targets still to be tried, the next one last.
     groups: Vec<Vec<Target>>,
-    pub(super) best: Option<Answer>,
+    pub(crate) best: Option<Answer>,
     /// Challenge lines of every 401 and 407 (section 16.7 step 7).
-    pub(super) challenges: String,
-    reports: Vec<WatchRef>,
+    pub(crate) challenges: String,
+    pub(crate) reports: Vec<WatchRef>,
     /// When the request came.
-    since: Instant,
-    pub(super) state: State,
+    pub(crate) since: Instant,
+    pub(crate) state: State,
     strip_credentials: bool,
+    /// It goes to servers that we stand before.
+    pub(crate) upward: Option<Box<Upward>>,
+}
+
+/// Where a branch goes.
+enum Next<'a> {
+    /// The Request-URI as it is: inside a dialog the route is known.
+    Dialog,
+    Contact(&'a Target),
+    /// A server that we stand before, which knows what the Request-URI means.
+    Upstream(Option<WayBack>),
 }
 
 impl Fork {
     fn new(groups: Vec<Vec<Target>>, reports: Vec<WatchRef>, since: Instant, strip_credentials: bool) -> Self {
         let (open, challenges) = (SmallVec::new(), String::new());
-        Self { open, groups, best: None, challenges, reports, since, state: State::Searching, strip_credentials }
+        Self { open, groups, best: None, challenges, reports, since, state: State::Searching, strip_credentials, upward: None }
+    }
+
+    /// A request for servers upstream.
+    pub(crate) fn upward(upward: Upward, reports: Vec<WatchRef>, since: Instant) -> Box<Self> {
+        Box::new(Self { upward: Some(Box::new(upward)), ..Self::new(Vec::new(), reports, since, false) })
+    }
+
+    /// Nothing but what is to be reported.
+    pub(crate) fn reporting(reports: Vec<WatchRef>, since: Instant) -> Self {
+        Self::new(Vec::new(), reports, since, false)
     }
 
     /// Notes a final response; `bytes` are made only when it is the best so far.
-    pub(super) fn note(&mut self, code: u16, bytes: impl FnOnce() -> Vec<u8>) {
+    pub(crate) fn note(&mut self, code: u16, bytes: impl FnOnce() -> Vec<u8>) {
         let better = self.best.as_ref().is_none_or(|best| best_response(&[best.code, code]) == Some(1));
         if better {
             self.best = Some(Answer { code, bytes: bytes() });
@@ -86,13 +108,13 @@ impl Core {
         let Some(entry) = self.servers.at(server) else { return };
         let (from, Some(request)) = (entry.from, entry.request.take()) else { return };
         let mut fork = Box::new(Fork::new(Vec::new(), Vec::new(), now.instant, false));
-        self.open_branch(now, server, &mut fork, request.view(), from, to, None, out);
+        self.open_branch(now, server, &mut fork, request.view(), from, to, &Next::Dialog, out);
         self.keep(server, request);
         self.settle(now, server, fork, out);
     }
 
-    /// Starts groups until one has an open branch, or answers.
-    pub(super) fn search(&mut self, now: Now, server: Id, mut fork: Box<Fork>, out: &mut Outbox) {
+    /// Starts groups, or servers upstream, until one has an open branch, or answers.
+    pub(crate) fn search(&mut self, now: Now, server: Id, mut fork: Box<Fork>, out: &mut Outbox) {
         while fork.state == State::Searching
             && fork.open.is_empty()
             && let Some(group) = fork.groups.pop()
@@ -101,9 +123,18 @@ impl Core {
             let (from, Some(request)) = (entry.from, entry.request.take()) else { return };
             for target in group {
                 match resolve(&self.config, &target) {
-                    Some(to) => self.open_branch(now, server, &mut fork, request.view(), from, to, Some(&target), out),
+                    Some(to) => self.open_branch(now, server, &mut fork, request.view(), from, to, &Next::Contact(&target), out),
                     None => fork.note(480, Vec::new),
                 }
+            }
+            self.keep(server, request);
+        }
+        while fork.state == State::Searching && fork.open.is_empty() && fork.has_next_server() {
+            let Some(entry) = self.servers.at(server) else { return };
+            let (from, Some(request)) = (entry.from, entry.request.take()) else { return };
+            if let Some((to, way_back)) = self.next_server(&mut fork, from, request.view()) {
+                self.open_branch(now, server, &mut fork, request.view(), from, to, &Next::Upstream(way_back), out);
+                self.limit_patience(now, &fork);
             }
             self.keep(server, request);
         }
@@ -135,7 +166,7 @@ impl Core {
         request: Message<'_>,
         from: Peer,
         to: Peer,
-        target: Option<&Target>,
+        next: &Next<'_>,
         out: &mut Outbox,
     ) {
         let back = reply::destination(request, from);
@@ -145,21 +176,28 @@ impl Core {
         let Ok(max_forwards) = max_forwards(request) else {
             return fork.note(483, Vec::new);
         };
-        let uri = target.map(|t| request_uri(&t.uri));
-        if uri == Some(None) {
-            return fork.note(480, Vec::new);
-        }
-        let record_route = target.and_then(|target| {
-            let caller_watch = fork.reports.iter().find(|w| is_from(request, w)).or(fork.reports.first());
-            Sides { caller: from, callee: to, callee_uri: &target.uri, watch: caller_watch }.record_route(&self.config, request)
-        });
+        let (uri, path, register) = match next {
+            Next::Dialog => (None, &[][..], None),
+            Next::Contact(target) => match request_uri(&target.uri) {
+                Some(uri) => (Some(uri), target.path.as_slice(), None),
+                None => return fork.note(480, Vec::new),
+            },
+            Next::Upstream(way_back) => (None, &[][..], way_back.as_ref()),
+        };
+        let record_route = if let Next::Dialog = next {
+            None
+        } else {
+            let watch = fork.reports.iter().find(|w| is_from(request, w)).or(fork.reports.first());
+            Sides { caller: from, callee: to, callee_uri: uri.unwrap_or_default(), watch }.record_route(&self.config, request)
+        };
         let hop = Hop {
             via: &via,
             max_forwards,
-            uri: uri.flatten(),
-            path: target.map_or(&[], |t| &t.path),
+            uri,
+            path,
             record_route: record_route.as_deref().unwrap_or_default(),
             strip_credentials: fork.strip_credentials,
+            register,
         };
         let bytes = forward(&self.config, request, from, hop);
         let id = self.open_client(now, request.method(), to, ClientOwner::Branch { server }, bytes, out);
@@ -167,7 +205,14 @@ impl Core {
     }
 
     /// Sends the final answer of a fork without open branches, and reports what became of a watched call.
-    pub(super) fn answer(&mut self, now: Now, server: Id, mut fork: Fork, out: &mut Outbox) {
+    pub(super) fn answer(&mut self, now: Now, server: Id, fork: Fork, out: &mut Outbox) {
+        if fork.upward.is_some() && fork.state != State::Cancelled {
+            return self.answer_of_upstream(now, server, Box::new(fork), out);
+        }
+        self.answer_with_best(now, server, fork, out);
+    }
+
+    fn answer_with_best(&mut self, now: Now, server: Id, mut fork: Fork, out: &mut Outbox) {
         let cancelled = fork.state == State::Cancelled;
         let best = fork.best.take().unwrap_or(Answer { code: 480, bytes: Vec::new() });
         let code = if cancelled { 487 } else { best.code };
@@ -183,7 +228,7 @@ impl Core {
     }
 
     /// Tells the coordinator what became of a call between a watched pair, once.
-    pub(super) fn report(&mut self, now: Now, fork: &Fork, result: CallResult, out: &mut Outbox) {
+    pub(crate) fn report(&mut self, now: Now, fork: &Fork, result: CallResult, out: &mut Outbox) {
         for watch in &fork.reports {
             let span = called(now, fork.since, watch, result);
             let report = CallReport { pair: watch.pair.clone(), fence: watch.fence, result };

@@ -6,6 +6,7 @@ use sip_core::routing::{FlowToken, WatchedCall, tag_hash};
 use sip_core::{Message, Method};
 use smallvec::SmallVec;
 
+use crate::endpoint::front::WayBack;
 use crate::endpoint::relay::TopRoutes;
 use crate::endpoint::target::addr_of;
 use crate::endpoint::{EndpointConfig, Peer};
@@ -24,6 +25,8 @@ pub(crate) struct Hop<'a> {
     pub record_route: &'a [String],
     /// The sender proved who he is to us; nobody else needs to see that.
     pub strip_credentials: bool,
+    /// How a registrar upstream is told to reach the phone.
+    pub register: Option<&'a WayBack>,
 }
 
 /// Writes the request with the hop's changes; everything else is copied as it came.
@@ -47,6 +50,9 @@ pub(crate) fn forward(config: &EndpointConfig, request: Message<'_>, from: Peer,
     edit.replace_first_value(Header::MaxForwards, decimal(hop.max_forwards, &mut digits));
     if hop.strip_credentials {
         edit.remove(Header::ProxyAuthorization);
+    }
+    if let Some(way_back) = hop.register {
+        way_back.write(request, &mut edit);
     }
     strip_period(config, request, &mut edit);
     let mut bytes = Vec::with_capacity(request.bytes().len() + 256);
@@ -93,14 +99,15 @@ pub(crate) struct Sides<'a> {
 
 impl Sides<'_> {
     /// Our Record-Route, where later requests must come by us: the call belongs to a watch, so its BYE must be seen; a side sends from another
-    /// address than its Contact says (NAT); or the sides use different listeners. Anything else goes directly, without us.
+    /// address than its Contact says (NAT); the sides use different listeners; or one of them is a server that we stand before. Anything else goes
+    /// directly, without us.
     /// With two listeners each side gets its own (RFC 5658's double Record-Route), the callee's on top.
     pub(crate) fn record_route(&self, config: &EndpointConfig, request: Message<'_>) -> Option<SmallVec<[String; 2]>> {
         if !matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) || request.to()?.tag().is_some() {
             return None;
         }
         let two_listeners = self.caller.listener != self.callee.listener;
-        if self.watch.is_none() && !two_listeners && self.caller_is_direct(request) && self.callee_is_direct() {
+        if self.watch.is_none() && config.front.is_none() && !two_listeners && self.caller_is_direct(request) && self.callee_is_direct() {
             return None;
         }
         let watch = self.watch.map(|w| WatchedCall {

@@ -5,6 +5,6 @@ mod fork;
 mod forward;
 mod response;
 
-pub(crate) use fork::Fork;
+pub(crate) use fork::{Answer, Fork, State};
 pub(crate) use forward::{Hop, Sides, forward};
-pub(crate) use response::without_our_via;
+pub(crate) use response::{with_challenges, without_our_via};

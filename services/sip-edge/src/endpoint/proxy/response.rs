@@ -39,8 +39,11 @@ impl Core {
         let Some(entry) = self.servers.at(server) else { return };
         if let Some(mut fork) = entry.fork.take() {
             fork.open.retain(|open| *open != client);
-            self.report(now, &fork, CallResult::Established, out);
             self.cancel_branches(now, &fork, out);
+            if fork.upward.is_some() {
+                return self.success_of_upstream(now, server, &fork, code, response, out);
+            }
+            self.report(now, &fork, CallResult::Established, out);
         }
         if let Some(bytes) = without_our_via(response) {
             self.respond_with(now, server, code, bytes, out);
@@ -57,6 +60,9 @@ impl Core {
             fork.note(code, || without_our_via(response).unwrap_or_default());
         } else {
             fork.note(code, Vec::new);
+        }
+        if let Some(upward) = &mut fork.upward {
+            upward.heard(code, matches!(heard, Heard::Timeout));
         }
         if code >= 600 && fork.state == State::Searching {
             fork.state = State::Declined;
@@ -97,7 +103,7 @@ fn collect_challenges(lines: &mut String, response: Message<'_>) {
 }
 
 /// A 401 or 407 carries the challenges of all branches (step 7): the client answers them all at once.
-pub(super) fn with_challenges(answer: Answer, challenges: &str) -> Vec<u8> {
+pub(crate) fn with_challenges(answer: Answer, challenges: &str) -> Vec<u8> {
     if !matches!(answer.code, 401 | 407) || challenges.is_empty() {
         return answer.bytes;
     }

@@ -7,7 +7,7 @@ use redial_core::{Binding, BindingId, EdgeId, Flow, UnixMillis};
 use sip_core::message::{Contact, NameAddr};
 use sip_core::uri::Scheme;
 
-use super::{MAX_BINDING_BYTES, Refusal};
+use super::{HOUR, MAX_BINDING_BYTES, Refusal};
 use crate::endpoint::EndpointConfig;
 
 /// What all contacts of one REGISTER have in common.
@@ -20,9 +20,6 @@ pub(super) struct Shared<'a> {
     pub user_agent: String,
 }
 
-/// A malformed interval counts as this (RFC 3261 section 20.10), and shorter ones may be refused with 423 (section 10.3 step 7).
-const HOUR: u64 = 3600;
-
 pub(super) fn change(
     config: &EndpointConfig,
     now: UnixMillis,
@@ -33,12 +30,19 @@ pub(super) fn change(
     if !matches!(address.uri.scheme, Scheme::Sip | Scheme::Sips) {
         return Err(Refusal::BadContact);
     }
-    let contact = Contact::Addr(*address);
-    let id = binding_id(address)?;
-    let asked = contact.expires().or(header_expires);
-    let Some(lifetime) = lifetime(config, asked)? else {
-        return Ok(ContactChange::Remove(id));
-    };
+    let asked = Contact::Addr(*address).expires().or(header_expires);
+    put(now, address, lifetime(config, asked)?, shared)
+}
+
+/// What is stored of a contact for so long; None: it is removed.
+pub(super) fn put(
+    now: UnixMillis,
+    address: &NameAddr<'_>,
+    lifetime: Option<Duration>,
+    shared: &Shared<'_>,
+) -> Result<ContactChange, Refusal> {
+    let (contact, id) = (Contact::Addr(*address), binding_id(address)?);
+    let Some(lifetime) = lifetime else { return Ok(ContactChange::Remove(id)) };
     let uri = std::str::from_utf8(address.uri.raw).map_err(|_| Refusal::BadContact)?.to_owned();
     let q = match contact.q() {
         None => 1000,
@@ -65,12 +69,12 @@ pub(super) fn lifetime(config: &EndpointConfig, asked: Option<Option<u32>>) -> R
     let seconds = match asked {
         Some(Some(0)) => return Ok(None),
         Some(Some(seconds)) => u64::from(seconds),
-        Some(None) => HOUR,
+        Some(None) => u64::from(HOUR),
         None => config.register_default.as_secs(),
     };
     let min = config.register_min.as_secs();
-    // Only an interval that was really asked for is refused; our own default and the stand-in for a malformed one are not the phone's fault.
-    if seconds < min && seconds < HOUR && matches!(asked, Some(Some(_))) {
+    // Of less than an hour (RFC 3261 section 10.3 step 7). Only an interval that was really asked for is refused; our own default and the stand-in for a malformed one are not the phone's fault.
+    if seconds < min && seconds < u64::from(HOUR) && matches!(asked, Some(Some(_))) {
         return Err(Refusal::TooBrief { min });
     }
     Ok(Some(Duration::from_secs(seconds.min(config.register_max.as_secs()))))

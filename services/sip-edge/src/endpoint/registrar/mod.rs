@@ -5,9 +5,11 @@
 
 mod answer;
 mod contact;
+mod learned;
 mod refusal;
 
 pub use answer::ok_headers;
+pub use learned::learned;
 pub use refusal::Refusal;
 
 use redial_core::Aor;
@@ -39,6 +41,9 @@ pub fn target(config: &EndpointConfig, request: Message<'_>) -> Result<Aor, Refu
     identity::aor(config, &to).ok_or(Refusal::NotOurs)
 }
 
+/// Seconds that stand for an interval which is malformed (RFC 3261 section 20.10) or not told.
+pub(crate) const HOUR: u32 = 3600;
+
 /// What a REGISTER asks to be stored. `proved` is the AoR whose password the sender knows; None is right only where no users file is kept.
 /// `from` is the way back to the sender. Require (step 2) and authentication (step 3) come before.
 /// # Errors
@@ -59,7 +64,13 @@ pub fn change(config: &EndpointConfig, now: Now, from: Peer, request: Message<'_
         Contacts::Star => BindingChange::RemoveAll,
         Contacts::Each(contacts) => {
             let (edge, flow) = (config.edge_of(from), from.flow());
-            let shared = Shared { call_id, cseq, path: path(request)?, edge: &edge, flow, user_agent: user_agent(request) };
+            let path = path(request)?;
+            // A phone that does not know Path could not see who put itself in the way of its calls, so RFC 3327 section 5.3's strictest choice is
+            // taken: 420.
+            if !path.is_empty() && !supports_path(request) {
+                return Err(Refusal::PathNotSupported);
+            }
+            let shared = Shared { call_id, cseq, path, edge: &edge, flow, user_agent: user_agent(request) };
             let expires = request.expires();
             let changes = contacts.iter().map(|c| contact::change(config, now.unix, c, expires, &shared));
             BindingChange::Each(changes.collect::<Result<Vec<ContactChange>, Refusal>>()?)
@@ -95,12 +106,11 @@ fn contacts(request: Message<'_>) -> Result<Contacts<'_>, Refusal> {
     }
 }
 
-fn supports_path(request: Message<'_>) -> bool {
+pub(crate) fn supports_path(request: Message<'_>) -> bool {
     request.tokens(Header::Supported).any(|t| t.eq_ignore_ascii_case("path"))
 }
 
-/// Path values, topmost first. A phone that does not know Path could not see who put itself in the way of its calls, so RFC 3327
-/// section 5.3's strictest choice is taken: 420.
+/// Path values, topmost first.
 fn path(request: Message<'_>) -> Result<Vec<String>, Refusal> {
     let mut path = Vec::new();
     for value in request.values(Header::Path) {
@@ -110,7 +120,7 @@ fn path(request: Message<'_>) -> Result<Vec<String>, Refusal> {
         NameAddr::parse(value).filter(|p| matches!(p.uri.scheme, Scheme::Sip | Scheme::Sips)).ok_or(Refusal::BadPath)?;
         path.push(clean(value).ok_or(Refusal::BadPath)?);
     }
-    if path.is_empty() || supports_path(request) { Ok(path) } else { Err(Refusal::PathNotSupported) }
+    Ok(path)
 }
 
 /// Readable part of User-Agent; unreadable octets are replaced.

@@ -3,6 +3,8 @@
 mod calls;
 mod dialogs;
 mod forking;
+mod front;
+mod front_calls;
 mod limits;
 mod peers;
 mod probes;

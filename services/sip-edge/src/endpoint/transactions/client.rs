@@ -22,6 +22,8 @@ pub(crate) enum ClientOwner {
     Recall(RecallId),
     /// An OPTIONS to somebody whose registration has run out.
     Probe,
+    /// An OPTIONS to a server upstream.
+    Check,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub(crate) struct Client {
     cancel: Cancel,
     /// The request is not sent again.
     quiet: bool,
+    /// Until then something must have come back.
+    patience: Option<Instant>,
     armed: Armed,
 }
 
@@ -69,7 +73,7 @@ impl Client {
             Cancel::Sent(cancel) => cancel.0.next_timer(),
             Cancel::No | Cancel::Wanted | Cancel::Done => None,
         };
-        [machine, cancel, self.timer_c].into_iter().flatten().min()
+        [machine, cancel, self.timer_c, self.patience].into_iter().flatten().min()
     }
 
     fn is_final(&self) -> bool {
@@ -104,11 +108,31 @@ impl Core {
             _ => (Machine::Other(NonInviteClient::new(now.instant, Timers::UDP, &mut actions)), None),
         };
         let (ack, cancel, armed) = (Vec::new(), Cancel::No, Armed::default());
-        let id = self.clients.insert(Client { machine, to, request, ack, owner, timer_c, provisional: false, cancel, quiet: false, armed });
+        let id = self.clients.insert(Client {
+            machine,
+            to,
+            request,
+            ack,
+            owner,
+            timer_c,
+            provisional: false,
+            cancel,
+            quiet: false,
+            patience: None,
+            armed,
+        });
         self.config.metrics.client_opened();
         self.config.metrics.request_out(method);
         self.carry_out_client(id, &actions, false, out);
         id
+    }
+
+    /// Until then the first response must be there, or it is too late: as if none would come.
+    pub(crate) fn expect_answer(&mut self, id: Id, until: Instant) {
+        if let Some(client) = self.clients.at(id) {
+            client.patience = Some(until);
+            self.arm_client(id);
+        }
     }
 
     /// Feeds in a response to the transaction `id`. The owner, when it must be told.
@@ -133,6 +157,7 @@ impl Core {
             }
             _ => return Err(NoTransaction),
         }
+        client.patience = None;
         if code < 200 {
             client.provisional = true;
             if code > 100 && client.timer_c.is_some() {
@@ -214,8 +239,12 @@ impl Core {
         if timer_c {
             client.timer_c = None;
         }
-        let owner = actions.contains(&Action::Timeout).then_some(client.owner);
+        let impatient = client.patience.take_if(|until| *until <= now.instant).is_some();
+        let owner = (impatient || actions.contains(&Action::Timeout)).then_some(client.owner);
         self.carry_out_client(id, &actions, true, out);
+        if impatient {
+            self.give_up_client(now, id, out);
+        }
         if timer_c && owner.is_none() {
             self.cancel_client(now, id, out);
         }

@@ -1,0 +1,106 @@
+//! The addresses behind the servers' names, looked up again and again.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
+use redial_runtime::admin::Latch;
+
+use super::{UpstreamName, Upstreams};
+use crate::endpoint::DEFAULT_PORT;
+
+/// Between two looks: an answer is served from the resolver's cache for as long as its TTL says, so this costs nothing before that.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Why names cannot be looked up at all.
+#[derive(Debug, thiserror::Error)]
+#[error("no DNS resolver: {0}")]
+pub struct ResolveError(NetError);
+
+/// Looks names up by the system's DNS servers, or by one.
+pub struct Resolver(TokioResolver);
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+impl Resolver {
+    /// `dns`: this server in place of those in /etc/resolv.conf.
+    ///
+    /// # Errors
+    /// The system's settings cannot be read.
+    pub fn new(dns: Option<SocketAddr>) -> Result<Self, ResolveError> {
+        let builder = match dns {
+            None => TokioResolver::builder_tokio().map_err(ResolveError)?,
+            Some(addr) => {
+                let mut server = NameServerConfig::udp_and_tcp(addr.ip());
+                server.connections.iter_mut().for_each(|connection| connection.port = addr.port());
+                let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+                TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            }
+        };
+        builder.build().map(Self).map_err(ResolveError)
+    }
+
+    /// With their SRV priority. Without a port SRV comes first, and when there is none, A and AAAA with the default port (RFC 3263 section 4.2).
+    async fn addresses(&self, name: &str, port: Option<u16>) -> Result<Vec<(SocketAddr, u16)>, NetError> {
+        if port.is_none() {
+            match self.0.srv_lookup(format!("_sip._udp.{name}")).await {
+                Ok(found) => return Ok(self.targets(&found).await),
+                Err(error) if error.is_no_records_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let ips = self.0.lookup_ip(name).await?;
+        Ok(ips.iter().map(|ip| (SocketAddr::new(ip, port.unwrap_or(DEFAULT_PORT)), 0)).collect())
+    }
+
+    /// A target that cannot be found is left out: the others will do.
+    async fn targets(&self, srv: &hickory_resolver::lookup::Lookup) -> Vec<(SocketAddr, u16)> {
+        let mut found = Vec::new();
+        for record in srv.answers() {
+            let RData::SRV(srv) = &record.data else { continue };
+            let ips: Vec<IpAddr> = self.0.lookup_ip(srv.target.clone()).await.map(|ips| ips.iter().collect()).unwrap_or_default();
+            found.extend(ips.into_iter().map(|ip| (SocketAddr::new(ip, srv.port), srv.priority)));
+        }
+        found
+    }
+}
+
+impl Upstreams {
+    /// There are names to be looked up.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        self.domains.iter().flat_map(|domain| &domain.specs).any(|spec| spec.addr().is_none())
+    }
+
+    /// Keeps the servers' addresses up to date. A name that is not answered for keeps the addresses that it had: DNS may be away.
+    /// `found` is set when every domain has a server.
+    pub async fn follow(self: Arc<Self>, resolver: Resolver, found: Latch) {
+        let mut known: Vec<Vec<Vec<(SocketAddr, u16)>>> = self.domains.iter().map(|d| vec![Vec::new(); d.specs.len()]).collect();
+        loop {
+            for (domain, known) in self.domains.iter().zip(&mut known) {
+                for (spec, known) in domain.specs.iter().zip(known.iter_mut()) {
+                    match spec {
+                        UpstreamName::Addr(addr) => *known = vec![(*addr, 0)],
+                        UpstreamName::Host { name, port } => match resolver.addresses(name, *port).await {
+                            Ok(addresses) if !addresses.is_empty() => *known = addresses,
+                            Ok(_) => tracing::warn!(upstream = name, "has no address; those that it had are kept"),
+                            Err(error) => tracing::warn!(upstream = name, %error, "not found; the addresses that it had are kept"),
+                        },
+                    }
+                }
+                domain.put(known.concat());
+            }
+            found.set(self.is_complete());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
