@@ -5,6 +5,7 @@
 pub mod authority;
 pub mod cluster;
 pub mod collector;
+pub mod dns;
 pub mod grafana;
 pub mod metrics;
 pub mod phone;

@@ -173,6 +173,7 @@ impl Worker {
     async fn run(mut self) -> io::Result<()> {
         let now = clock::now();
         self.endpoint.start(Now { instant: now.instant, unix: now.unix });
+        self.arm_timer();
         loop {
             poll_fn(|cx| self.poll_ready(cx)).await;
             if self.ready.stop {

@@ -78,6 +78,20 @@ fn an_edge_with_peers_must_be_reachable_by_them_and_share_a_secret() {
 }
 
 #[test]
+fn a_front_has_servers_and_no_users() {
+    let front =
+        ["--mode=front", "--listen=udp:192.0.2.1:5060", "--upstream=example.com=192.0.2.5", "--upstream=Example.org=sip.example.net"];
+    let config = settings(&front).unwrap().config().unwrap();
+    assert_eq!(config.domains, ["example.com", "example.org"]);
+    assert!(config.front.unwrap().front.upstreams.has_names());
+    assert_eq!(keys(&problems(&["--mode=front"])), ["upstream"]);
+    assert_eq!(keys(&problems(&["--domain=example.com", "--upstream=example.com=192.0.2.5"])), ["upstream"]);
+    let more = ["--users=/nonexistent", "--domain=example.net", "--upstream-check=0s", "--upstream-timeout=0s"];
+    assert_eq!(keys(&problems(&[&front[..], &more].concat())), ["users", "upstream-check", "upstream-timeout", "domain", "users"]);
+    assert!(settings(&["--upstream=example.com"]).is_err());
+}
+
+#[test]
 fn a_service_takes_the_place_of_a_list_and_not_both() {
     let args = ["--domain=example.com", "--coordinator-service=tel/coordinator:7070"];
     assert!(settings(&args).unwrap().config().unwrap().coordinators.is_empty());

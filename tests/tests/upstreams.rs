@@ -1,0 +1,102 @@
+//! The servers behind a front: found by DNS, in the order of their priority, and passed over when they are silent.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use redial_tests::dns::Dns;
+use redial_tests::{Policy, Standalone, ports, until};
+
+/// A SIP server that answers OPTIONS when it is told to, and shows what else it is sent.
+struct Server(UdpSocket);
+
+impl Server {
+    fn start() -> Result<Self> {
+        let socket = UdpSocket::bind(ports::free()?)?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        Ok(Self(socket))
+    }
+
+    fn port(&self) -> Result<u16> {
+        Ok(self.0.local_addr()?.port())
+    }
+
+    /// What has come and is no OPTIONS; those are answered if `alive`.
+    fn heard(&self, alive: bool) -> Result<Option<String>> {
+        let mut buffer = [0; 4096];
+        while let Ok((length, from)) = self.0.recv_from(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if !text.starts_with("OPTIONS") {
+                return Ok(Some(text));
+            }
+            if alive {
+                let copied =
+                    text.lines().filter(|line| ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name)));
+                let copied: String = copied.map(|line| format!("{line}\r\n")).collect();
+                self.0.send_to(format!("SIP/2.0 200 OK\r\n{copied}Content-Length: 0\r\n\r\n").as_bytes(), from)?;
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn message(n: u32) -> String {
+    format!(
+        "MESSAGE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKm{n};rport\r\nMax-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=a\r\n\
+         To: <sip:bob@example.com>\r\nCall-ID: m{n}\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// The SRV record of one server, and its name.
+fn record(name: &str, port: u16, priority: u16) -> Vec<String> {
+    vec![
+        format!("--srv-host=_sip._udp.sip.example.net,{name}.example.net,{port},{priority}"),
+        format!("--host-record={name}.example.net,127.0.0.1"),
+    ]
+}
+
+#[test]
+fn servers_are_found_by_srv_tried_by_priority_and_followed_when_they_move() -> Result<()> {
+    let (first, second, moved) = (Server::start()?, Server::start()?, Server::start()?);
+    let mut dns = Dns::start(&[record("a", first.port()?, 10), record("b", second.port()?, 20)].concat())?;
+    let dns_addr = dns.addr.to_string();
+    let more =
+        ["--mode=front", "--upstream=example.com=sip.example.net", "--upstream-check=1s", "--upstream-timeout=1s", "--dns", &dns_addr];
+    let front = Standalone::start(&Policy::default(), &more)?;
+    let phone = UdpSocket::bind(ports::free()?)?;
+
+    phone.send_to(message(1).as_bytes(), front.sip)?;
+    let got = until("the first server to be asked", Duration::from_secs(5), || first.heard(true))?;
+    ensure!(got.starts_with("MESSAGE sip:bob@example.com "), "{got}");
+    // It says nothing, so the second one is asked, and the next request goes there at once.
+    let again = until("the second server to be asked", Duration::from_secs(10), || second.heard(true))?;
+    ensure!(again.contains("Call-ID: m1\r\n"), "{again}");
+    let down = [("upstream", first.0.local_addr()?.to_string())];
+    let state = |expected: f64| {
+        let labels = [("upstream", down[0].1.as_str())];
+        until("what is known of the first server", Duration::from_secs(10), || {
+            first.heard(expected > 0.0)?;
+            second.heard(true)?;
+            Ok((front.service.metrics()?.sum("sip_upstream_up", &labels) == expected).then_some(()))
+        })
+    };
+    state(0.0)?;
+    phone.send_to(message(2).as_bytes(), front.sip)?;
+    until("the second server to be asked at once", Duration::from_secs(5), || second.heard(true))?;
+    // It answers OPTIONS again, and is preferred again.
+    state(1.0)?;
+    phone.send_to(message(3).as_bytes(), front.sip)?;
+    until("the first server to be asked again", Duration::from_secs(5), || {
+        Ok(first.heard(true)?.filter(|text| text.contains("Call-ID: m3\r\n")))
+    })?;
+
+    dns.change(&record("c", moved.port()?, 10))?;
+    let mut n = 10;
+    until("requests to follow the servers", Duration::from_secs(30), || {
+        n += 1;
+        phone.send_to(message(n).as_bytes(), front.sip)?;
+        moved.heard(true)
+    })
+    .context("the new address is not used")?;
+    Ok(())
+}
