@@ -35,6 +35,10 @@ pub(crate) enum Continuation {
         order: Order,
         since: Instant,
     },
+    /// It rings at one of them.
+    Ringing {
+        server: Id,
+    },
     /// A final answer of theirs waits to be passed on.
     Held {
         server: Id,

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use redial_core::link::{CallResult, Event, Offline, Reply, Route, RouteStage, Routed};
+use redial_core::link::{CallResult, Offline, Reply, Route, RouteStage, Routed};
 use sip_core::Message;
 use sip_core::message::{Edit, Header, Index, ResponseSpec};
 
-use super::upward::What;
+use super::upward::{Told, What};
 use crate::endpoint::core::Core;
 use crate::endpoint::pending::Continuation;
 use crate::endpoint::proxy::{Answer, Fork, State, with_challenges, without_our_via};
@@ -14,6 +14,28 @@ use crate::endpoint::table::Id;
 use crate::endpoint::{Now, Outbox, reply};
 
 impl Core {
+    /// It rings: the server has let the caller in. He may be the one whom a recall has made call.
+    pub(crate) fn ringing_upstream(&mut self, now: Now, server: Id, out: &mut Outbox) {
+        let fork = self.servers.at(server).and_then(|s| s.fork.as_mut());
+        let Some(upward) = fork.and_then(|fork| fork.upward.as_deref_mut()) else { return };
+        let event = upward.event(RouteStage::Ringing);
+        if let (Some(event), What::Call { told: told @ Told::No, .. }) = (event, &mut upward.what) {
+            *told = Told::Asked;
+            self.ask(now, event, Continuation::Ringing { server }, out);
+        }
+    }
+
+    pub(crate) fn on_ringing(&mut self, server: Id, reply: Reply) {
+        // Answered meanwhile: whoever did so has asked again.
+        let Some(fork) = self.servers.at(server).and_then(|s| s.fork.as_mut()) else { return };
+        if let (Reply::Routed(Routed::Online { report, .. }), Some(What::Call { told, .. })) =
+            (reply, fork.upward.as_deref_mut().map(|upward| &mut upward.what))
+        {
+            *told = Told::Yes;
+            fork.reports = report;
+        }
+    }
+
     /// A 2xx. A call's goes on at once.
     pub(crate) fn success_of_upstream(&mut self, now: Now, server: Id, fork: &Fork, code: u16, response: Message<'_>, out: &mut Outbox) {
         let Some(upward) = &fork.upward else { return };
@@ -42,10 +64,9 @@ impl Core {
             self.settle_call(now, &fork, CallResult::Failed(code), out);
             return self.pass_on(now, server, *fork, None, out);
         }
-        // Credentials that were let pass by a server that asks for them are right.
-        let authenticated = route.authenticated && upward.server.as_ref().is_some_and(|server| server.challenges());
-        let route = Route { stage: RouteStage::Offline, authenticated, ..(**route).clone() };
-        self.ask(now, Event::Route(route), Continuation::Held { server, fork }, out);
+        if let Some(event) = upward.event(RouteStage::Offline) {
+            self.ask(now, event, Continuation::Held { server, fork }, out);
+        }
     }
 
     pub(crate) fn on_held(&mut self, now: Now, server: Id, mut fork: Box<Fork>, reply: Reply, out: &mut Outbox) {
@@ -76,12 +97,13 @@ impl Core {
 
     /// Tells what became of a call. Where the coordinator did not know of it, it is asked first which watches that concerns.
     fn settle_call(&mut self, now: Now, fork: &Fork, result: CallResult, out: &mut Outbox) {
-        let Some(What::Call { route, told }) = fork.upward.as_deref().map(|upward| &upward.what) else { return };
-        if *told {
+        let Some(upward) = &fork.upward else { return };
+        let What::Call { route, told } = &upward.what else { return };
+        if *told == Told::Yes {
             return self.report(now, fork, result, out);
         }
-        if route.caller.is_some() {
-            self.ask(now, Event::Route((**route).clone()), Continuation::Settled { result, since: fork.since }, out);
+        if let Some(event) = upward.event(RouteStage::Ringing).filter(|_| route.caller.is_some()) {
+            self.ask(now, event, Continuation::Settled { result, since: fork.since }, out);
         }
     }
 

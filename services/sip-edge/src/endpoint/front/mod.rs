@@ -10,10 +10,11 @@ mod register;
 mod upward;
 
 pub(crate) use register::WayBack;
+use upward::Told;
 pub(crate) use upward::Upward;
 
 use redial_core::Aor;
-use redial_core::link::{Route, RouteStage, Target};
+use redial_core::link::{Event, Route, RouteStage, Target};
 use sip_core::message::Header;
 use sip_core::routing::PathToken;
 use sip_core::transaction::TransactionKey;
@@ -79,8 +80,8 @@ impl Core {
         self.fork(now, server, now.instant, vec![target], Vec::new(), out);
     }
 
-    /// From a phone. A caller whom we know, or who shows credentials, may be the one whom a recall has made call: the coordinator hears of the call
-    /// before it goes on, so that nobody asks him again, and its BYE can be seen.
+    /// From a phone. A caller whom we know may be the one whom a recall has made call: the coordinator hears of the call before it goes on, so that
+    /// nobody asks him again, and its BYE can be seen. Of anybody else's it hears when the server has let him in.
     #[expect(clippy::too_many_arguments, reason = "a request and what has been read of it")]
     fn on_originating(
         &mut self,
@@ -106,11 +107,12 @@ impl Core {
         let shows_credentials = caller.as_ref().is_some_and(|caller| has_credentials(request, caller));
         let known = caller.as_ref().is_some_and(|caller| self.config.known.targets(now.unix, caller).iter().any(|t| t.flow == flow));
         let route = Route { callee, caller, authenticated: shows_credentials, flow, edge, period, stage: RouteStage::Ringing };
-        if known || shows_credentials {
-            let continuation = Continuation::Upward { server, route: Box::new(route.clone()), order, since };
-            return self.ask(now, redial_core::link::Event::Route(route), continuation, out);
+        if known {
+            // The flow is the proof: what the credentials are worth, the server has not said.
+            let event = Event::Route(Route { authenticated: false, ..route.clone() });
+            return self.ask(now, event, Continuation::Upward { server, route: Box::new(route), order, since }, out);
         }
-        self.go_upward(now, server, Upward::call(order, route, false), Vec::new(), since, out);
+        self.go_upward(now, server, Upward::call(order, route, Told::No), Vec::new(), since, out);
     }
 }
 

@@ -1,8 +1,9 @@
 //! A request on its way to servers upstream: one after the other until one answers.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use redial_core::link::{Reply, Route, Routed, WatchRef};
+use redial_core::link::{Event, Reply, Route, RouteStage, Routed, WatchRef};
 use sip_core::Message;
 
 use super::WayBack;
@@ -12,7 +13,6 @@ use crate::endpoint::table::Id;
 use crate::endpoint::{Now, Outbox, Peer};
 use crate::metrics::Outcome;
 use crate::upstream::{Fault, Order, Upstream};
-use std::sync::Arc;
 
 /// What is tried, and what it is.
 #[derive(Debug)]
@@ -29,12 +29,18 @@ pub(crate) struct Upward {
 #[derive(Debug)]
 pub(super) enum What {
     Register,
-    /// The beginning of a call; `told`: the coordinator knows of it, and what it said are the fork's reports.
-    Call {
-        route: Box<Route>,
-        told: bool,
-    },
+    Call { route: Box<Route>, told: Told },
     Other,
+}
+
+/// Whether the coordinator knows of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    No,
+    /// It has been told, and has not answered.
+    Asked,
+    /// What it answered are the fork's reports.
+    Yes,
 }
 
 impl Upward {
@@ -47,7 +53,7 @@ impl Upward {
         Self::new(order, What::Register)
     }
 
-    pub(super) fn call(order: Order, route: Route, told: bool) -> Self {
+    pub(super) fn call(order: Order, route: Route, told: Told) -> Self {
         Self::new(order, What::Call { route: Box::new(route), told })
     }
 
@@ -69,6 +75,13 @@ impl Upward {
         if let (Some(server), 401 | 407, What::Call { .. }) = (&self.server, code, &self.what) {
             server.has_challenged();
         }
+    }
+
+    /// The call's event for the coordinator. Credentials that a server lets pass which asks for them are right.
+    pub(super) fn event(&self, stage: RouteStage) -> Option<Event> {
+        let What::Call { route, .. } = &self.what else { return None };
+        let authenticated = route.authenticated && self.server.as_ref().is_some_and(|server| server.challenges());
+        Some(Event::Route(Route { stage, authenticated, ..(**route).clone() }))
     }
 
     /// The next server is to be asked although this one has answered. False: there is none.
@@ -94,8 +107,8 @@ impl Core {
     #[expect(clippy::too_many_arguments, reason = "what the continuation holds")]
     pub(crate) fn on_upward(&mut self, now: Now, server: Id, since: Instant, route: Route, order: Order, reply: Reply, out: &mut Outbox) {
         let (reports, told) = match reply {
-            Reply::Routed(Routed::Online { report, .. }) => (report, true),
-            _ => (Vec::new(), false),
+            Reply::Routed(Routed::Online { report, .. }) => (report, Told::Yes),
+            _ => (Vec::new(), Told::No),
         };
         if self.is_open(server) {
             self.go_upward(now, server, Upward::call(order, route, told), reports, since, out);

@@ -29,6 +29,9 @@ impl Core {
     fn provisional(&mut self, now: Now, server: Id, code: u16, response: Message<'_>, out: &mut Outbox) {
         let searching =
             self.servers.get(server).is_some_and(|s| s.is_invite() && s.fork.as_ref().is_some_and(|f| f.state != State::Cancelled));
+        if searching {
+            self.ringing_upstream(now, server, out);
+        }
         if searching && let Some(bytes) = without_our_via(response) {
             self.respond_with(now, server, code, bytes, out);
         }

@@ -47,9 +47,19 @@ fn challenged(driver: &mut Driver) -> Vec<Sent> {
     let sent = driver.receive(SERVER, &sent[0].response(407, "Proxy-Authenticate: Digest realm=\"example.com\", nonce=\"n\"\r\n"));
     assert_eq!(codes(&sent.into_iter().filter(|s| s.status() > 0).collect::<Vec<_>>()), [407]);
     assert!(driver.requests.is_empty(), "a challenge is nobody's business but the phone's");
-    assert!(driver.receive(ALICE, &invite("2", CREDENTIALS)).is_empty());
-    assert_eq!(stage(driver), (RouteStage::Ringing, true));
-    driver.reply(online(&[]))
+    let sent = driver.receive(ALICE, &invite("2", CREDENTIALS));
+    assert!(driver.requests.is_empty(), "nor is what the server has not judged");
+    sent
+}
+
+/// Alice is registered by the flow that she calls from, and calls.
+fn known_calls(driver: &mut Driver, reply: Reply) -> Vec<Sent> {
+    let binding = target(ALICE, 1000);
+    let until = driver.now().unix.after(Duration::from_secs(60));
+    driver.config.known.learn(&driver.config, &Aor::new("alice@example.com"), vec![(until, binding)]);
+    assert!(driver.receive(ALICE, &invite("k", CREDENTIALS)).is_empty());
+    assert_eq!(stage(driver), (RouteStage::Ringing, false), "her flow is the proof");
+    driver.reply(reply)
 }
 
 #[test]
@@ -70,8 +80,7 @@ fn a_caller_with_right_credentials_is_remembered_when_the_server_says_offline() 
 #[test]
 fn p7_credentials_that_nobody_asked_for_prove_nothing() {
     let mut driver = front();
-    driver.receive(ALICE, &invite("1", CREDENTIALS));
-    let sent = driver.reply(online(&[]));
+    let sent = driver.receive(ALICE, &invite("1", CREDENTIALS));
     driver.receive(SERVER, &sent[0].response(480, ""));
     assert_eq!(stage(&driver), (RouteStage::Offline, false));
     // Neither do those of somebody else.
@@ -111,15 +120,33 @@ fn a_registered_callees_480_is_passed_on_without_a_grant() {
 
 #[test]
 fn an_answered_call_ends_its_watches() {
+    // A stranger's, known to the coordinator since it rings.
     let mut driver = front();
     let sent = challenged(&mut driver);
     driver.receive(SERVER, &sent[0].response(180, ""));
+    assert_eq!(stage(&driver), (RouteStage::Ringing, true));
+    driver.receive(SERVER, &sent[0].response(183, ""));
+    assert_eq!(driver.requests.len(), 1, "once");
+    driver.reply(online_watched(&[]));
     assert_eq!(codes(&driver.receive(SERVER, &sent[0].response(200, ""))), [200]);
-    assert!(driver.events().is_empty(), "there is no watch");
+    assert_eq!(results(&mut driver), [CallResult::Established]);
+    // One that is answered before the coordinator is.
+    let mut driver = front();
+    let sent = challenged(&mut driver);
+    driver.receive(SERVER, &sent[0].response(180, ""));
+    driver.receive(SERVER, &sent[0].response(200, ""));
+    driver.reply(online_watched(&[]));
+    driver.reply(online_watched(&[]));
+    assert_eq!(results(&mut driver), [CallResult::Established]);
+    // No watch, no word.
+    let mut driver = front();
+    let sent = known_calls(&mut driver, online(&[]));
+    driver.receive(SERVER, &sent[0].response(180, ""));
+    driver.receive(SERVER, &sent[0].response(200, ""));
+    assert!(driver.events().is_empty());
 
     let mut driver = front();
-    driver.receive(ALICE, &invite("1", CREDENTIALS));
-    let sent = driver.reply(online_watched(&[]));
+    let sent = known_calls(&mut driver, online_watched(&[]));
     let route = sent[0].header("Record-Route").unwrap().to_owned();
     driver.receive(SERVER, &sent[0].response(200, ""));
     assert_eq!(results(&mut driver), [CallResult::Established]);
@@ -181,8 +208,7 @@ fn a_call_from_the_server_reaches_the_phone_by_its_path_and_stays_with_us() {
 fn a_server_that_stays_out_of_the_call_is_left_out() {
     let mut driver = front();
     // Both legs come by us; the server in between has not recorded itself.
-    driver.receive(ALICE, &invite("1", CREDENTIALS));
-    let up = driver.reply(online_watched(&[]));
+    let up = known_calls(&mut driver, online_watched(&[]));
     let near = up[0].header("Record-Route").unwrap().to_owned();
     let down = request("INVITE", "sip:bob@192.0.2.20", "2", &format!("Route: {}\r\nRecord-Route: {near}\r\n", path_to(BOB)));
     let down = driver.receive(SERVER, &down.replace(&format!("UDP {ALICE}"), &format!("UDP {SERVER}")));
