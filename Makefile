@@ -13,7 +13,7 @@ demo: compiler ## build `redial` and play the whole story with two phones over r
 	cargo build --release --package redial --bin redial
 	$(TARGET)/release/redial demo
 
-test: compiler tools ## build everything and run every test (installs redis-server, openssl, sip-tester, prometheus, dnsmasq and two soft phones by apt when missing)
+test: compiler tools ## build everything and run every test (installs redis-server, openssl, sip-tester, kamailio, prometheus, dnsmasq and two soft phones by apt when missing)
 	tests/run-tests
 
 lint: compiler ## formatting, clippy, who may import whom, licences
@@ -63,4 +63,4 @@ compiler:
 	@tests/install cc:gcc ld:binutils /usr/include/stdlib.h:libc6-dev
 
 tools:
-	@tests/install redis-server openssl sipp:sip-tester promtool:prometheus baresip:baresip-core dnsmasq:dnsmasq-base linphonec:linphone-cli
+	@tests/install redis-server openssl sipp:sip-tester promtool:prometheus baresip:baresip-core dnsmasq:dnsmasq-base linphonec:linphone-cli /usr/sbin/kamailio:kamailio

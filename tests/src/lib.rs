@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod collector;
 pub mod dns;
 pub mod grafana;
+pub mod kamailio;
 pub mod metrics;
 pub mod phone;
 pub mod policy;
@@ -23,6 +24,7 @@ pub mod stories;
 pub mod wait;
 
 pub use cluster::Cluster;
+pub use kamailio::Kamailio;
 pub use metrics::Metrics;
 pub use phone::Phone;
 pub use policy::Policy;

@@ -22,10 +22,10 @@ impl Call {
         self.answer.status()
     }
 
-    /// Whether the answer says that the caller will be called back (RFC 6910 section 5.2).
+    /// Whether the answer says that the caller will be called back (RFC 6910 section 5.2): 480, or what a server upstream says instead.
     #[must_use]
     pub fn is_remembered(&self) -> bool {
-        self.status() == 480 && self.answer.header(Header::CallInfo).contains("purpose=call-completion")
+        self.status() >= 400 && self.answer.header(Header::CallInfo).contains("purpose=call-completion")
     }
 }
 
@@ -58,8 +58,16 @@ impl Phone {
     /// # Errors
     /// When the answer is anything else.
     pub fn miss(&mut self, peer: &str) -> Result<()> {
+        self.miss_with(peer, 480)
+    }
+
+    /// [`Phone::miss`] where a server upstream says in its own way that the callee is away.
+    /// # Errors
+    /// When the answer is anything else.
+    pub fn miss_with(&mut self, peer: &str, status: u16) -> Result<()> {
         let call = self.invite(peer, "")?;
-        ensure!(call.is_remembered(), "{} called {peer}: {} without a grant", self.who, call.status());
+        let said = (call.status(), call.is_remembered());
+        ensure!(said == (status, true), "{} called {peer}: {} with a grant: {}", self.who, said.0, said.1);
         Ok(())
     }
 
