@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::process::Scratch;
 use crate::wait::PATIENCE;
-use crate::{Coordinator, Edge, Policy, Redis, until};
+use crate::{Coordinator, DOMAIN, Edge, Policy, Redis, until};
 
 /// The clustered deployment on one machine.
 #[derive(Debug)]
@@ -63,6 +63,15 @@ impl Cluster {
         let edge = |_| Edge::start(&coordinators.iter().collect::<Vec<_>>(), &options);
         let edges = (0..edges).map(edge).collect::<Result<_>>()?;
         Ok(Self { redis, coordinators, edges, _secret: secret })
+    }
+
+    /// An edge that stands before the first one, as before somebody else's registrar.
+    /// # Errors
+    /// When it does not become ready.
+    pub fn front(&self) -> Result<Edge> {
+        let server = self.edges.first().context("no edge to stand before")?.sip;
+        let upstream = format!("--upstream={DOMAIN}={server}");
+        Edge::start(&self.coordinators.iter().collect::<Vec<_>>(), &["--mode=front", &upstream])
     }
 
     /// Sum over all coordinators that answer.

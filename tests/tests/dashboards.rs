@@ -18,8 +18,8 @@ fn exported() -> Result<Exported> {
     for reason in ["connected", "expired", "cancelled", "failed"] {
         until(reason, PATIENCE, || Ok((cluster.sum("redial_watches_ended_total", &[("reason", reason)]) >= 1.0).then_some(())))?;
     }
-    let mut exported = Exported::new();
-    let services = cluster.edges.iter().map(|edge| &edge.service).chain(cluster.coordinators.iter().map(|c| &c.service));
+    let (mut exported, front) = (Exported::new(), cluster.front()?);
+    let services = cluster.edges.iter().chain([&front]).map(|edge| &edge.service).chain(cluster.coordinators.iter().map(|c| &c.service));
     for service in services {
         for (name, labels) in service.metrics()?.series() {
             let known = exported.entry(name.to_owned()).or_default();

@@ -1,6 +1,6 @@
 //! Draws the chart's dashboards from a Prometheus that scrapes a running set, so that an empty panel is seen before an operator sees it.
 //!
-//! `dashboards [FILE]` starts Redis, two coordinators, two edges and Prometheus, plays stories for a minute, writes one HTML page and says
+//! `dashboards [FILE]` starts Redis, two coordinators, two edges, one in front of them and Prometheus, plays stories for a minute, writes one HTML page and says
 //! which queries have no data. Any is a failure: what counts errors shows zero, not nothing.
 
 mod page;
@@ -35,7 +35,9 @@ fn main() -> ExitCode {
 fn run() -> Result<usize> {
     let file = std::env::args().nth(1).map_or_else(|| PathBuf::from("target/dashboards.html"), PathBuf::from);
     let cluster = Cluster::start(2, 2, &stories::policy())?;
-    let services = (0..).zip(&cluster.edges).map(|(n, edge)| (edge.service.admin, "edge", format!("redial-edge-{n}")));
+    let front = cluster.front()?;
+    let services =
+        (0..).zip(cluster.edges.iter().chain([&front])).map(|(n, edge)| (edge.service.admin, "edge", format!("redial-edge-{n}")));
     let more = (0..).zip(&cluster.coordinators).map(|(n, c)| (c.service.admin, "coordinator", format!("redial-coordinator-{n}")));
     let scraped: Vec<_> = services.chain(more).map(|(admin, component, pod)| Scraped { admin, component, pod }).collect();
     let prometheus = Prometheus::start(&scraped)?;
