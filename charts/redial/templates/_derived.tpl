@@ -16,6 +16,16 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* Non-empty when the edges know the users themselves. */ -}}
+{{- define "redial.hasUsers" -}}{{- if not (or .Values.open .Values.front.upstreams) }}yes{{ end -}}{{- end -}}
+
+{{- /* The domains, one a line. */ -}}
+{{- define "redial.domains" -}}
+{{- $domains := .Values.domains | default list -}}
+{{- range .Values.front.upstreams }}{{ $domains = append $domains .domain }}{{ end -}}
+{{ join "\n" (uniq $domains) }}
+{{- end -}}
+
 {{- /* Non-empty when there is a Redis. */ -}}
 {{- define "redial.hasRedis" -}}
 {{- if or .Values.redis.url .Values.redis.existingSecret .Values.redis.bundled.enabled }}yes{{ end -}}

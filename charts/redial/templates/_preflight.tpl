@@ -3,16 +3,21 @@
 {{- $edge := .Values.edge -}}
 {{- $problems := list -}}
 
-{{- if not .Values.domains -}}
+{{- $front := .Values.front.upstreams -}}
+{{- if and $front .Values.domains -}}
+{{- $problems = append $problems "domains: front.upstreams names the domains; leave domains empty" -}}
+{{- else if not (or $front .Values.domains) -}}
 {{- $problems = append $problems "domains: name at least one SIP domain, such as --set 'domains={example.com}'" -}}
 {{- end -}}
 {{- $users := or .Values.users.htdigest .Values.users.existingSecret -}}
 {{- if and .Values.users.htdigest .Values.users.existingSecret -}}
 {{- $problems = append $problems "users: htdigest and existingSecret are both given; keep one" -}}
 {{- end -}}
-{{- if and .Values.open $users -}}
+{{- if and $front (or .Values.open $users) -}}
+{{- $problems = append $problems "front: the servers of front.upstreams know the users; leave open and users empty" -}}
+{{- else if and .Values.open $users -}}
 {{- $problems = append $problems "open: serves anybody, but users are given; keep one" -}}
-{{- else if not (or .Values.open $users) -}}
+{{- else if not (or $front .Values.open $users) -}}
 {{- $problems = append $problems "users: give users.htdigest or users.existingSecret, or say open=true, because without users anybody can register anything" -}}
 {{- end -}}
 
@@ -75,7 +80,7 @@
 {{- $problems = append $problems (printf "%s.autoscaling: minReplicas is greater than maxReplicas" $part) -}}
 {{- end -}}
 {{- range $name, $_ := $values.settings -}}
-{{- if has $name (list "admin" "advertise" "advertise-service" "config" "coordinator" "coordinator-service" "credentials" "domain" "drain-delay" "edge-id" "grace" "listen" "log" "log-format" "open" "otlp-endpoint" "peer" "peer-listen" "peer-service" "policy" "policy-namespace" "redis" "redis-ca" "redis-cert" "redis-key" "replica-name" "secret-file" "users") -}}
+{{- if has $name (list "admin" "advertise" "advertise-service" "config" "coordinator" "coordinator-service" "credentials" "domain" "drain-delay" "edge-id" "grace" "listen" "log" "log-format" "mode" "open" "otlp-endpoint" "peer" "peer-listen" "peer-service" "policy" "policy-namespace" "redis" "redis-ca" "redis-cert" "redis-key" "replica-name" "secret-file" "upstream" "upstream-path" "users") -}}
 {{- $problems = append $problems (printf "%s.settings: --%s is set from other values of this chart" $part $name) -}}
 {{- end -}}
 {{- end -}}
