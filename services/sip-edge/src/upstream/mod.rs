@@ -45,8 +45,6 @@ pub struct Upstream {
     /// The address as text: what rendezvous hashing and metrics know it by.
     pub name: String,
     pub addr: SocketAddr,
-    /// SRV priority: a higher one is used only when no lower one answers.
-    pub priority: u16,
     up: AtomicBool,
     /// It has asked for credentials on an INVITE, so that credentials which it lets pass mean something.
     challenges: AtomicBool,
@@ -64,11 +62,10 @@ pub enum Fault {
 }
 
 impl Upstream {
-    fn new(addr: SocketAddr, priority: u16) -> Self {
+    fn new(addr: SocketAddr) -> Self {
         Self {
             name: addr.to_string(),
             addr,
-            priority,
             up: AtomicBool::new(true),
             challenges: AtomicBool::default(),
             timeouts: AtomicU64::default(),
@@ -132,7 +129,8 @@ pub struct Upstreams {
 struct Domain {
     name: String,
     specs: Vec<UpstreamName>,
-    servers: ArcSwap<Vec<Arc<Upstream>>>,
+    /// With their SRV priority: a higher one is used only when no lower one answers.
+    servers: ArcSwap<Vec<(u16, Arc<Upstream>)>>,
 }
 
 impl Upstreams {
@@ -149,7 +147,7 @@ impl Upstreams {
         }
         let all = Self { domains };
         for domain in &all.domains {
-            domain.put(domain.specs.iter().filter_map(UpstreamName::addr).map(|addr| (addr, 0)).collect());
+            all.put(domain, domain.specs.iter().filter_map(UpstreamName::addr).map(|addr| (addr, 0)).collect());
         }
         all
     }
@@ -165,25 +163,31 @@ impl Upstreams {
     pub fn order(&self, aor: &Aor) -> Order {
         let Some(domain) = self.domains.iter().find(|d| d.name.eq_ignore_ascii_case(aor.domain())) else { return Order::new() };
         let servers = domain.servers.load();
-        let names: SmallVec<[&str; 4]> = servers.iter().map(|s| s.name.as_str()).collect();
+        let names: SmallVec<[&str; 4]> = servers.iter().map(|(_, server)| server.name.as_str()).collect();
         let preferred = rendezvous::order(aor, &names);
-        let mut order: Order = preferred.iter().filter_map(|name| servers.iter().find(|s| s.name == *name)).cloned().collect();
-        order.sort_by_key(|server| (!server.is_up(), server.priority));
-        order
+        let mut order: SmallVec<[&(u16, Arc<Upstream>); 4]> =
+            preferred.iter().filter_map(|name| servers.iter().find(|(_, server)| server.name == *name)).collect();
+        order.sort_by_key(|(priority, server)| (!server.is_up(), *priority));
+        order.into_iter().map(|(_, server)| Arc::clone(server)).collect()
     }
 
     #[must_use]
     pub fn at(&self, addr: SocketAddr) -> Option<Arc<Upstream>> {
-        self.domains.iter().find_map(|domain| domain.servers.load().iter().find(|s| s.addr == addr).cloned())
+        self.domains.iter().find_map(|domain| {
+            let servers = domain.servers.load();
+            servers.iter().find(|(_, server)| server.addr == addr).map(|(_, server)| Arc::clone(server))
+        })
     }
 
     /// Each once, however many domains it serves.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Upstream>> {
         let mut all: Vec<Arc<Upstream>> = Vec::new();
-        for server in self.domains.iter().flat_map(|domain| domain.servers.load().iter().cloned().collect::<Vec<_>>()) {
-            if all.iter().all(|known| known.addr != server.addr) {
-                all.push(server);
+        for domain in &self.domains {
+            for (_, server) in domain.servers.load().iter() {
+                if all.iter().all(|known| known.addr != server.addr) {
+                    all.push(Arc::clone(server));
+                }
             }
         }
         all
@@ -194,23 +198,22 @@ impl Upstreams {
     pub fn is_complete(&self) -> bool {
         self.domains.iter().all(|domain| !domain.servers.load().is_empty())
     }
-}
 
-impl Domain {
-    fn put(&self, found: Vec<(SocketAddr, u16)>) {
-        let mut servers: Vec<Arc<Upstream>> = Vec::new();
-        let before = self.servers.load();
+    /// From now on these are the domain's servers. What is known of one stays, also when another domain has it, too.
+    fn put(&self, domain: &Domain, found: Vec<(SocketAddr, u16)>) {
+        let mut servers: Vec<(u16, Arc<Upstream>)> = Vec::new();
         for (addr, priority) in found {
-            if servers.iter().all(|s| s.addr != addr) {
-                let known = before.iter().find(|s| s.addr == addr && s.priority == priority).cloned();
-                servers.push(known.unwrap_or_else(|| Arc::new(Upstream::new(addr, priority))));
+            if servers.iter().all(|(_, server)| server.addr != addr) {
+                servers.push((priority, self.at(addr).unwrap_or_else(|| Arc::new(Upstream::new(addr)))));
             }
         }
-        servers.sort_by_key(|s| s.addr);
-        if servers.len() != before.len() || servers.iter().zip(before.iter()).any(|(new, old)| !Arc::ptr_eq(new, old)) {
-            let names: Vec<&str> = servers.iter().map(|s| s.name.as_str()).collect();
-            tracing::info!(domain = self.name, upstreams = ?names, "upstream servers");
-            self.servers.store(Arc::new(servers));
+        servers.sort_by_key(|(_, server)| server.addr);
+        let before = domain.servers.load();
+        let same = servers.iter().zip(before.iter()).all(|(new, old)| new.0 == old.0 && Arc::ptr_eq(&new.1, &old.1));
+        if servers.len() != before.len() || !same {
+            let names: Vec<&str> = servers.iter().map(|(_, server)| server.name.as_str()).collect();
+            tracing::info!(domain = domain.name, upstreams = ?names, "upstream servers");
+            domain.servers.store(Arc::new(servers));
         }
     }
 }
@@ -252,16 +255,24 @@ mod tests {
     }
 
     #[test]
+    fn a_server_of_two_domains_is_one_server() {
+        let all = upstreams(&["example.com=192.0.2.1", "example.org=192.0.2.1"]);
+        assert_eq!(all.all().len(), 1);
+        all.all()[0].failed(Fault::Timeout);
+        assert!(!all.order(&Aor::new("u@example.org"))[0].is_up());
+    }
+
+    #[test]
     fn what_is_found_again_keeps_what_is_known_of_it() {
         let all = upstreams(&["example.com=192.0.2.1"]);
         let first = all.all().remove(0);
         first.has_challenged();
-        all.domains[0].put(vec![("192.0.2.9:5060".parse().unwrap(), 20), (first.addr, 0), (first.addr, 0)]);
+        all.put(&all.domains[0], vec![("192.0.2.9:5060".parse().unwrap(), 20), (first.addr, 0), (first.addr, 0)]);
         assert_eq!(all.all().len(), 2);
         assert!(all.at(first.addr).unwrap().challenges());
         let order = all.order(&Aor::new("bob@example.com"));
         assert_eq!(names(&order), ["192.0.2.1:5060", "192.0.2.9:5060"], "by priority");
-        all.domains[0].put(Vec::new());
+        all.put(&all.domains[0], Vec::new());
         assert!(all.at(first.addr).is_none());
     }
 }

@@ -74,6 +74,35 @@ impl Resolver {
     }
 }
 
+/// One of the servers' names, and what was found last.
+struct Look<'a> {
+    spec: &'a UpstreamName,
+    found: Vec<(SocketAddr, u16)>,
+    /// Said once, not with each look.
+    failing: bool,
+}
+
+impl<'a> Look<'a> {
+    fn new(spec: &'a UpstreamName) -> Self {
+        Self { spec, found: spec.addr().map(|addr| (addr, 0)).into_iter().collect(), failing: false }
+    }
+
+    async fn again(&mut self, resolver: &Resolver) {
+        let UpstreamName::Host { name, port } = self.spec else { return };
+        let error = match resolver.addresses(name, *port).await {
+            Ok(found) if !found.is_empty() => {
+                (self.found, self.failing) = (found, false);
+                return;
+            }
+            Ok(_) => "it has no address".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(upstream = name, error, "not found; the addresses that it had are kept");
+        }
+    }
+}
+
 impl Upstreams {
     /// There are names to be looked up.
     #[must_use]
@@ -84,20 +113,13 @@ impl Upstreams {
     /// Keeps the servers' addresses up to date. A name that is not answered for keeps the addresses that it had: DNS may be away.
     /// `found` is set when every domain has a server.
     pub async fn follow(self: Arc<Self>, resolver: Resolver, found: Latch) {
-        let mut known: Vec<Vec<Vec<(SocketAddr, u16)>>> = self.domains.iter().map(|d| vec![Vec::new(); d.specs.len()]).collect();
+        let mut looks: Vec<Vec<Look<'_>>> = self.domains.iter().map(|domain| domain.specs.iter().map(Look::new).collect()).collect();
         loop {
-            for (domain, known) in self.domains.iter().zip(&mut known) {
-                for (spec, known) in domain.specs.iter().zip(known.iter_mut()) {
-                    match spec {
-                        UpstreamName::Addr(addr) => *known = vec![(*addr, 0)],
-                        UpstreamName::Host { name, port } => match resolver.addresses(name, *port).await {
-                            Ok(addresses) if !addresses.is_empty() => *known = addresses,
-                            Ok(_) => tracing::warn!(upstream = name, "has no address; those that it had are kept"),
-                            Err(error) => tracing::warn!(upstream = name, %error, "not found; the addresses that it had are kept"),
-                        },
-                    }
+            for (domain, looks) in self.domains.iter().zip(&mut looks) {
+                for look in looks.iter_mut() {
+                    look.again(&resolver).await;
                 }
-                domain.put(known.concat());
+                self.put(domain, looks.iter().flat_map(|look| look.found.iter().copied()).collect());
             }
             found.set(self.is_complete());
             tokio::time::sleep(LOOK).await;
