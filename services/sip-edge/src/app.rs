@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::Counters;
-use crate::endpoint::config::Listener;
+use crate::endpoint::config::{Listener, Transport};
 use crate::endpoint::{EndpointConfig, Known};
 use crate::export;
 use crate::link::{BadUrl, BatchRules, Coordinator, Link, LinkConfig};
@@ -341,7 +341,7 @@ fn bind_all(listeners: &[ListenerConfig], workers: u8) -> Result<(Vec<Listener>,
         if let Some(why) = doubt(address, advertised, listener.advertised.is_some(), pod_network) {
             tracing::warn!(listener = %address, %advertised, "phones cannot reach the advertised address: {why}; set advertise or advertise-service");
         }
-        bound.push(Listener { bound: address, advertised });
+        bound.push(Listener { transport: Transport::Udp, bound: address, advertised });
         sockets.iter_mut().zip(shared).for_each(|(worker, socket)| worker.push(socket));
     }
     Ok((bound, sockets))

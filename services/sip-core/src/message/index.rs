@@ -25,7 +25,7 @@ pub struct Index {
     /// Start of the empty line.
     pub(super) fields_end: u16,
     pub(super) body: Span,
-    pub(super) length: Length,
+    pub(crate) length: Length,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(super) struct Field {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Length {
+pub(crate) enum Length {
     #[default]
     Absent,
     Is(usize),

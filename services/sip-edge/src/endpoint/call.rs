@@ -38,7 +38,7 @@ impl Core {
             return self.locate(now, server, callee, out);
         }
         let period = self.requested_period(&callee, request);
-        let (edge, flow) = (self.config.edge_of(from), from.flow());
+        let (edge, flow) = (self.config.edge_of(from), self.config.flow_of(from));
         let route = Route { callee, caller, authenticated, flow, edge, period, stage: RouteStage::Lookup };
         self.ask(now, Event::Route(route.clone()), Continuation::Route { server, route: Box::new(route), since: now.instant }, out);
     }

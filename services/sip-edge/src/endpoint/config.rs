@@ -1,11 +1,15 @@
 //! What an endpoint must know. Built once by the shell; the swappable parts are behind `ArcSwap`.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use redial_core::{EdgeId, PolicySet};
+use redial_core::{EdgeId, Flow, PolicySet};
+use sip_core::transaction::Timers;
+
+use super::Peer;
 
 #[derive(Debug)]
 pub struct EndpointConfig {
@@ -38,9 +42,82 @@ pub struct EndpointConfig {
     pub timer_c: Duration,
 }
 
+/// How messages reach a listener (RFC 3261 section 18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+impl Transport {
+    pub const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Tls];
+
+    /// As settings, flows and the `transport` parameter of a URI spell it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|transport| transport.word().eq_ignore_ascii_case(word))
+    }
+
+    /// As a Via spells it.
+    #[must_use]
+    pub fn in_via(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+        }
+    }
+
+    /// Messages come by a connection of the phone's: the only way back to it.
+    #[must_use]
+    pub fn is_stream(self) -> bool {
+        self != Self::Udp
+    }
+
+    /// What a connection repeats by itself no machine repeats (RFC 3261 section 17).
+    #[must_use]
+    pub fn timers(self) -> Timers {
+        if self.is_stream() { Timers::RELIABLE } else { Timers::UDP }
+    }
+}
+
+/// Displayed as a URI of ours names it: what phones can reach, and how.
 #[derive(Debug, Clone)]
 pub struct Listener {
+    pub transport: Transport,
     pub bound: SocketAddr,
     /// What goes into Via and Record-Route: an address that phones can reach.
     pub advertised: SocketAddr,
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.advertised.fmt(f)?;
+        if self.transport.is_stream() { write!(f, ";transport={}", self.transport.word()) } else { Ok(()) }
+    }
+}
+
+impl EndpointConfig {
+    pub(crate) fn listener(&self, peer: Peer) -> Option<&Listener> {
+        self.listeners.get(usize::from(peer.listener))
+    }
+
+    pub(crate) fn transport(&self, peer: Peer) -> Transport {
+        self.listener(peer).map_or(Transport::Udp, |listener| listener.transport)
+    }
+
+    /// The text that is stored with a binding and handed back to this edge.
+    pub(crate) fn flow_of(&self, peer: Peer) -> Flow {
+        peer.flow(self.transport(peer))
+    }
 }

@@ -1,6 +1,7 @@
 //! The state of one worker, and the small acts that everything else is made of.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use sip_core::Message;
 use sip_core::routing::{Branch, EdgeTag};
 use sip_core::transaction::TransactionKey;
 
+use super::config::Listener;
 use super::pending::{Continuation, Pending};
 use super::recall::RecallId;
 use super::table::{Id, Table};
@@ -85,21 +87,21 @@ impl Core {
     /// Via value of the next client transaction: its branch is the transaction's id. `back` is where its responses go on to; other edges may have to do
     /// that. None: no such listener.
     pub(crate) fn via(&self, to: Peer, back: Option<Peer>, loop_hash: u32) -> Option<String> {
-        let sent_by = self.advertised.get(usize::from(to.listener))?;
+        let listener = self.config.listener(to)?;
         let branch = self.branch(loop_hash);
         if let Some(back) = back.filter(|_| self.config.peers.is_some()) {
             let branch = branch.with_way_back(&self.config.secret, &self.config.end_of(back));
-            return Some(format!("SIP/2.0/UDP {sent_by};branch={branch};rport"));
+            return Some(via(listener, branch));
         }
-        Some(format!("SIP/2.0/UDP {sent_by};branch={};rport", branch.text().as_str()))
+        Some(via(listener, branch.text().as_str()))
     }
 
     /// Via value of the ACK for a 2xx to an INVITE of our own: the same whenever it is made, and no client transaction's.
     pub(crate) fn via_of_ack(&self, to: Peer, call_id: &str, cseq: u32) -> Option<String> {
-        let sent_by = self.advertised.get(usize::from(to.listener))?;
+        let listener = self.config.listener(to)?;
         let serial = hash_of(&(self.loop_seed, call_id, cseq));
         let branch = Branch { serial, ..self.branch(0) }.text();
-        Some(format!("SIP/2.0/UDP {sent_by};branch={};rport", branch.as_str()))
+        Some(via(listener, branch.as_str()))
     }
 
     /// The branch of the next client transaction.
@@ -124,6 +126,11 @@ impl Core {
         let id = self.pending.fresh_id();
         out.requests.push(Request { id, timeout: self.config.coordinator_timeout.max(REPORT_TIMEOUT), event, trace });
     }
+}
+
+/// Our Via in what leaves by that listener.
+pub(crate) fn via(listener: &Listener, branch: impl fmt::Display) -> String {
+    format!("SIP/2.0/{} {};branch={branch};rport", listener.transport.in_via(), listener.advertised)
 }
 
 fn hash_of(value: &(impl Hash + ?Sized)) -> u64 {

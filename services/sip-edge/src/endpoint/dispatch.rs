@@ -6,7 +6,7 @@ use sip_core::message::{Header, ParseError, ResponseSpec, validate_request, vali
 use sip_core::routing::{Branch, is_loop, loop_hash, max_forwards, unsupported};
 use sip_core::transaction::TransactionKey;
 use sip_core::uri::{Scheme, Uri};
-use sip_core::{Message, Method};
+use sip_core::{Index, Message, Method};
 
 use super::recall::owner_of_tag;
 use super::relay::TopRoutes;
@@ -32,6 +32,17 @@ impl Endpoint {
             Err(_) => self.core.config.metrics.dropped(DropReason::NotSip),
         }
         self.index = index;
+    }
+
+    pub(super) fn flow_failed(&mut self, now: Now, to: Peer, bytes: &[u8], out: &mut Outbox) {
+        let mut index = Index::default();
+        let Ok(request) = Message::parse(bytes, &mut index) else { return };
+        if !request.is_request() || request.method() == Method::Ack {
+            return;
+        }
+        let mut answer = Vec::new();
+        reply::plain(430).write(request, &mut answer);
+        self.receive(now, to, &answer, out);
     }
 
     /// A response belongs to the client transaction that its branch names, of this worker or another, of this edge or another, or to nobody.

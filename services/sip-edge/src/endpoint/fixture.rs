@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use redial_core::{EdgeId, PolicySet};
 
-use super::config::Listener;
+use super::config::{Listener, Transport};
 use super::{EndpointConfig, Known};
 use crate::users::Users;
 
@@ -16,7 +16,7 @@ pub(crate) fn config(users: Option<&str>) -> EndpointConfig {
     EndpointConfig {
         edge: EdgeId::new("edge-a"),
         domains: vec!["example.com".to_owned()],
-        listeners: vec![Listener { bound: address, advertised: address }],
+        listeners: vec![Listener { transport: Transport::Udp, bound: address, advertised: address }],
         secret: [7; 32],
         users: users.map(|text| Arc::new(ArcSwap::from_pointee(Users::parse(text).unwrap()))),
         policies: Arc::new(ArcSwap::from_pointee(PolicySet::default())),

@@ -8,8 +8,9 @@ use sip_core::uri::{Scheme, Uri};
 
 use super::EndpointConfig;
 
-/// Port of a SIP URI that names none (RFC 3261 section 19.1.2).
+/// Port of a Via that names none (RFC 3261 section 18.2.1).
 pub(crate) const DEFAULT_PORT: u16 = 5060;
+const DEFAULT_TLS_PORT: u16 = 5061;
 
 /// The URI's host is a domain that we are registrar for, or an address that we listen on.
 pub(crate) fn is_ours(config: &EndpointConfig, uri: &Uri<'_>) -> bool {
@@ -19,8 +20,14 @@ pub(crate) fn is_ours(config: &EndpointConfig, uri: &Uri<'_>) -> bool {
 /// The URI's host and port are one of our listeners'.
 pub(crate) fn is_listener(config: &EndpointConfig, uri: &Uri<'_>) -> bool {
     let Some(host) = uri.host_addr() else { return false };
-    let addr = SocketAddr::new(host.to_canonical(), uri.port.unwrap_or(DEFAULT_PORT));
+    let addr = SocketAddr::new(host.to_canonical(), uri.port.unwrap_or_else(|| default_port(uri)));
     config.listeners.iter().any(|l| l.advertised == addr || l.bound == addr)
+}
+
+/// Port of a URI that names none (RFC 3261 section 19.1.2).
+pub(crate) fn default_port(uri: &Uri<'_>) -> u16 {
+    let by_tls = || uri.params.value("transport").is_some_and(|word| word.eq_ignore_ascii_case(b"tls"));
+    if uri.scheme == Scheme::Sips || by_tls() { DEFAULT_TLS_PORT } else { DEFAULT_PORT }
 }
 
 fn is_domain(config: &EndpointConfig, host: &str) -> bool {

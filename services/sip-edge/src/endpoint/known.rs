@@ -134,10 +134,11 @@ impl Known {
         locked(&self.contacts, &contact).get(&contact).map(|(peer, _)| *peer)
     }
 
-    /// Notes the contact's address. Contacts behind a NAT may have the same private address: they are reached by the token of their call only.
+    /// Notes the contact's address. Contacts behind a NAT may have the same private address, and a connection
+    /// has no second end: they are reached by the token of their call only.
     fn enter(&self, config: &EndpointConfig, target: &Target) -> Option<SocketAddr> {
         let contact = Uri::parse(target.uri.as_bytes()).and_then(|uri| addr_of(&uri))?;
-        let peer = resolve(config, target).filter(|peer| peer.addr == contact)?;
+        let peer = resolve(config, target).filter(|peer| peer.addr == contact && !config.transport(*peer).is_stream())?;
         locked(&self.contacts, &contact)
             .entry(contact)
             .and_modify(|(known, users)| (*known, *users) = (peer, *users + 1))

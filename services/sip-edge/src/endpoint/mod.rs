@@ -102,6 +102,12 @@ impl Endpoint {
         self.receive(now, from, bytes, out);
     }
 
+    /// What was to go to `to` found no connection there. Whoever sent the request hears a 430 (RFC 5626 section 11.5) as if the phone had given it,
+    /// this edge's client transaction or, by its branch, another edge's; else it would wait 32 s for nobody (RFC 3261 section 16.9).
+    pub fn on_unreachable(&mut self, now: Now, to: Peer, bytes: &[u8], out: &mut Outbox) {
+        self.flow_failed(now, to, bytes, out);
+    }
+
     /// The coordinator answered request `id` (or the worker gave it up: `Reply::Failed`).
     pub fn on_reply(&mut self, now: Now, id: u64, reply: Reply, out: &mut Outbox) {
         let core = &mut self.core;

@@ -8,10 +8,11 @@ use redial_core::link::Request;
 use redial_core::trace::Span;
 use sip_core::routing::EdgeTag;
 
+use super::config::Transport;
 use crate::peers::wire::{self, Kind, Phone};
 
-/// The other side of a datagram: which of our listeners, and its address. Text form (`redial_core::Flow`): `udp/<listener>/<address>`; the edge is
-/// stored beside it.
+/// The other side of a datagram: which of our listeners, and its address. A stream's listener and address
+/// name a connection. Text form (`redial_core::Flow`): `udp|tcp|tls/<listener>/<address>`; the edge is stored beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// The edge that the datagram came to or leaves by.
@@ -24,18 +25,20 @@ pub struct Peer {
 impl Peer {
     /// The text that is stored with a binding and handed back to this edge.
     #[must_use]
-    pub fn flow(&self) -> Flow {
+    pub fn flow(&self, transport: Transport) -> Flow {
         let mut flow = String::with_capacity(32);
         // Writing to a String cannot fail.
-        let _ = write!(flow, "udp/{}/{}", self.listener, self.addr);
+        let _ = write!(flow, "{}/{}/{}", transport.word(), self.listener, self.addr);
         Flow::new(flow)
     }
 
     /// Reads what [`Self::flow`] wrote. None: not one of ours.
     #[must_use]
-    pub fn from_flow(flow: &Flow) -> Option<Self> {
-        let (listener, addr) = flow.as_str().strip_prefix("udp/")?.split_once('/')?;
-        Some(Self { edge: EdgeTag::HERE, listener: listener.parse().ok()?, addr: addr.parse().ok()? })
+    pub fn from_flow(flow: &Flow) -> Option<(Transport, Self)> {
+        let (transport, rest) = flow.as_str().split_once('/')?;
+        let (listener, addr) = rest.split_once('/')?;
+        let peer = Self { edge: EdgeTag::HERE, listener: listener.parse().ok()?, addr: addr.parse().ok()? };
+        Some((Transport::from_word(transport)?, peer))
     }
 
     fn phone(&self) -> Phone {
@@ -120,9 +123,11 @@ mod tests {
     fn a_flow_reads_back_as_the_same_peer() {
         for addr in ["192.0.2.7:5060", "[2001:db8::7]:40000"] {
             let peer = Peer { edge: EdgeTag::HERE, listener: 3, addr: addr.parse().unwrap() };
-            assert_eq!(Peer::from_flow(&peer.flow()), Some(peer));
+            for transport in Transport::ALL {
+                assert_eq!(Peer::from_flow(&peer.flow(transport)), Some((transport, peer)));
+            }
         }
-        for bad in ["", "udp/0", "udp/x/192.0.2.7:5060", "tcp/0/192.0.2.7:5060", "udp/0/example.com:5060"] {
+        for bad in ["", "udp/0", "udp/x/192.0.2.7:5060", "sctp/0/192.0.2.7:5060", "udp/0/example.com:5060"] {
             assert_eq!(Peer::from_flow(&Flow::new(bad)), None, "{bad}");
         }
     }

@@ -100,7 +100,7 @@ impl Core {
     /// The way to an end that a token names. None: by a listener that we do not have.
     pub(super) fn peer_at(&self, end: FlowEnd) -> Option<Peer> {
         let edge = if end.edge == self.edge_tag || self.config.peers.is_none() { EdgeTag::HERE } else { end.edge };
-        (usize::from(end.listener) < self.advertised.len()).then_some(Peer { edge, listener: end.listener, addr: end.addr })
+        (usize::from(end.listener) < self.config.listeners.len()).then_some(Peer { edge, listener: end.listener, addr: end.addr })
     }
 }
 

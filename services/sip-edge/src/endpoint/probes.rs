@@ -24,7 +24,7 @@ impl Core {
             return self.config.metrics.order_dropped(crate::metrics::OrderDrop::TableFull);
         }
         let (Some(peer), Some(uri)) = (resolve(&self.config, &order.target), request_uri(&order.target.uri)) else { return };
-        let (Some(via), Some(listener)) = (self.via(peer, None, 0), self.advertised.get(usize::from(peer.listener))) else { return };
+        let (Some(via), Some(listener)) = (self.via(peer, None, 0), self.config.listener(peer)) else { return };
         let tag = identity::tag(&self.config, &[via.as_bytes(), order.aor.as_str().as_bytes()]);
         let (from, to) = (format!("<sip:{}>;tag={tag}", order.aor.domain()), format!("<sip:{}>", order.aor));
         let contact = format!("<sip:{listener}>");

@@ -10,7 +10,7 @@ use sip_core::transaction::TransactionKey;
 use sip_core::uri::Uri;
 use sip_core::{Message, Method};
 
-use super::core::Core;
+use super::core::{Core, via};
 use super::proxy::{Hop, forward};
 use super::table::Id;
 use super::target::addr_of;
@@ -137,11 +137,11 @@ impl Core {
         let (Some((to, uri)), Ok(max_forwards)) = (self.ack_target(ack).filter(|_| !own), max_forwards(ack)) else {
             return self.config.metrics.dropped(DropReason::StrayAck);
         };
-        let Some(listener) = self.advertised.get(usize::from(to.listener)) else { return };
+        let Some(listener) = self.config.listener(to) else { return };
         // Not the number of a client transaction of ours: nothing answers an ACK, and no later request may have its branch.
         let hash = loop_hash(ack, self.loop_seed);
         let branch = Branch { serial: self.stateless_serial(ack), ..self.branch(hash) };
-        let via = format!("SIP/2.0/UDP {listener};branch={};rport", branch.text().as_str());
+        let via = via(listener, branch.text().as_str());
         let hop =
             Hop { via: &via, max_forwards, uri: uri.as_deref(), path: &[], record_route: &[], strip_credentials: false, register: None };
         let bytes = forward(&self.config, ack, from, hop);

@@ -10,9 +10,12 @@ use super::{EndpointConfig, Peer};
 
 /// Where responses to this request go (RFC 3261 section 18.2.2, RFC 3581 section 4).
 ///
-/// With `rport`: to where it came from. Without: to the source address and the port of sent-by; but a sent-by with another host than the source
+/// By a connection: the same way back. With `rport`: to where it came from. Without: to the source address and the port of sent-by; but a sent-by with another host than the source
 /// tells of a NAT in between, and what the NAT maps is the source port, so then there, too.
-pub(crate) fn destination(request: Message<'_>, from: Peer) -> Peer {
+pub(crate) fn destination(config: &EndpointConfig, request: Message<'_>, from: Peer) -> Peer {
+    if config.transport(from).is_stream() {
+        return from;
+    }
     let Some(via) = request.top_via() else { return from };
     if via.params.value("rport").is_some() || sent_by_ip(&via) != Some(from.addr.ip().to_canonical()) {
         return from;

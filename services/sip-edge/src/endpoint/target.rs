@@ -8,22 +8,30 @@ use sip_core::message::NameAddr;
 use sip_core::routing::EdgeTag;
 use sip_core::uri::{Scheme, Uri};
 
-use super::identity::DEFAULT_PORT;
+use super::config::Transport;
+use super::identity::default_port;
 use super::{EndpointConfig, Peer};
 
 /// The way to a target: the flow that its REGISTER came by, also when that is another edge's that is there. Where it is not, the address in its
 /// Path, or that edge's view of the phone's address: the best guess through a NAT, and right without one.
 /// None: it cannot be reached from here. Host names are not looked up: a phone that registers one came by a flow.
 ///
+/// A connection is the only way to its phone: where it ended, or its edge is gone, the phone cannot be reached until it registers again.
+///
 /// A Contact with the flow's own host says on which port the phone listens, and is believed: there is no NAT, and a phone may send from
 /// another port than it listens on.
 pub(crate) fn resolve(config: &EndpointConfig, target: &Target) -> Option<Peer> {
     let contact = Uri::parse(target.uri.as_bytes()).and_then(|uri| addr_of(&uri));
-    let flow = Peer::from_flow(&target.flow).map(|flow| {
+    let flow = Peer::from_flow(&target.flow);
+    if let Some((transport, flow)) = flow.filter(|(transport, _)| transport.is_stream()) {
+        let edge = way_by(config, &target.edge).filter(|_| config.listener(flow).is_some_and(|l| l.transport == transport))?;
+        return Some(Peer { edge, ..flow });
+    }
+    let flow = flow.map(|(_, flow)| {
         let own = contact.filter(|c| target.path.is_empty() && c.ip() == flow.addr.ip().to_canonical() && c.port() != 0);
         Peer { addr: SocketAddr::new(flow.addr.ip(), own.map_or(flow.addr.port(), |c| c.port())), ..flow }
     });
-    let known = flow.filter(|f| usize::from(f.listener) < config.listeners.len());
+    let known = flow.filter(|f| config.listener(*f).is_some_and(|l| l.transport == Transport::Udp));
     if let (Some(flow), Some(edge)) = (known, way_by(config, &target.edge)) {
         return sendable(flow.addr).then_some(Peer { edge, ..flow });
     }
@@ -42,12 +50,12 @@ fn way_by(config: &EndpointConfig, edge: &EdgeId) -> Option<EdgeTag> {
 /// Host and port of a SIP URI whose host is an address.
 pub(crate) fn addr_of(uri: &Uri<'_>) -> Option<SocketAddr> {
     matches!(uri.scheme, Scheme::Sip | Scheme::Sips).then_some(())?;
-    Some(SocketAddr::new(uri.host_addr()?.to_canonical(), uri.port.unwrap_or(DEFAULT_PORT)))
+    Some(SocketAddr::new(uri.host_addr()?.to_canonical(), uri.port.unwrap_or_else(|| default_port(uri))))
 }
 
-/// The first listener of the address's family.
+/// The first UDP listener of the address's family.
 pub(crate) fn by_any_listener(config: &EndpointConfig, addr: SocketAddr) -> Option<Peer> {
-    let listener = config.listeners.iter().position(|l| l.bound.is_ipv4() == addr.is_ipv4())?;
+    let listener = config.listeners.iter().position(|l| l.transport == Transport::Udp && l.bound.is_ipv4() == addr.is_ipv4())?;
     sendable(addr).then_some(Peer { edge: EdgeTag::HERE, listener: u8::try_from(listener).ok()?, addr })
 }
 

@@ -9,7 +9,7 @@ use redial_core::{EdgeId, UnixMillis};
 use sip_core::MessageBuf;
 use sip_core::routing::EdgeTag;
 
-use super::config::Listener;
+use super::config::{Listener, Transport};
 use super::{Endpoint, EndpointConfig, Known, Now, Outbox, Peer, fixture};
 
 /// An edge `edge` for example.com at 192.0.2.1:5060 and [2001:db8::1]:5060, open to everybody.
@@ -19,7 +19,7 @@ pub(crate) fn config() -> EndpointConfig {
 
 /// The same with a users file.
 pub(crate) fn config_with(users: Option<&str>) -> EndpointConfig {
-    let listener = |addr: &str| Listener { bound: addr.parse().unwrap(), advertised: addr.parse().unwrap() };
+    let listener = |addr: &str| Listener { transport: Transport::Udp, bound: addr.parse().unwrap(), advertised: addr.parse().unwrap() };
     let listeners = vec![listener("192.0.2.1:5060"), listener("[2001:db8::1]:5060")];
     EndpointConfig { edge: EdgeId::new("edge"), listeners, known: Arc::new(Known::new(100)), ..fixture::config(users) }
 }
@@ -103,6 +103,12 @@ impl Driver {
         let addr: SocketAddr = from.parse().unwrap();
         let peer = Peer { edge: EdgeTag::HERE, listener: u8::from(addr.is_ipv6()), addr };
         self.receive_from(peer, bytes)
+    }
+
+    /// What was to go there found no connection.
+    pub(crate) fn unreachable(&mut self, to: Peer, text: &str) -> Vec<Sent> {
+        self.endpoint.on_unreachable(self.now(), to, text.as_bytes(), &mut self.out);
+        self.drain()
     }
 
     pub(crate) fn receive_from(&mut self, from: Peer, bytes: &[u8]) -> Vec<Sent> {

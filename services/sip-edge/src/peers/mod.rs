@@ -86,7 +86,7 @@ impl Peers {
     #[must_use]
     pub fn new(secret: &[u8; 32], name: &EdgeId, listeners: &[Listener], workers: u8, now: Instant) -> Self {
         let seed = u64::from(EdgeTag::of(secret, "shares a").0) << 32 | u64::from(EdgeTag::of(secret, "shares b").0);
-        let text: String = listeners.iter().map(|l| format!("{} ", l.advertised)).collect();
+        let text: String = listeners.iter().map(|l| format!("{l} ")).collect();
         let address = u64::from(EdgeTag::of(secret, &text).0);
         Self {
             own: EdgeTag::of(secret, name.as_str()),

@@ -1,10 +1,11 @@
 use super::*;
+use crate::endpoint::config::Transport;
 use crate::endpoint::fixture;
 
 const SECRET: [u8; 32] = [7; 32];
 
 fn listeners(advertised: &str) -> Vec<Listener> {
-    vec![Listener { bound: "10.0.0.1:5060".parse().unwrap(), advertised: advertised.parse().unwrap() }]
+    vec![Listener { transport: Transport::Udp, bound: "10.0.0.1:5060".parse().unwrap(), advertised: advertised.parse().unwrap() }]
 }
 
 fn peers(name: &str, advertised: &str) -> Peers {

@@ -35,7 +35,7 @@ impl Core {
 
     fn check_upstream(&mut self, now: Now, server: Arc<Upstream>, timeout: std::time::Duration, out: &mut Outbox) {
         let Some(peer) = by_any_listener(&self.config, server.addr) else { return };
-        let (Some(via), Some(listener)) = (self.via(peer, None, 0), self.advertised.get(usize::from(peer.listener))) else { return };
+        let (Some(via), Some(listener)) = (self.via(peer, None, 0), self.config.listener(peer)) else { return };
         let tag = identity::tag(&self.config, &[via.as_bytes(), server.name.as_bytes()]);
         let uri = format!("sip:{}", server.name);
         let request = RequestSpec {

@@ -76,7 +76,7 @@ impl Core {
         };
         let server = self.open_server(now, key, from, request);
         let uri = token.contact.clone().unwrap_or_else(|| String::from_utf8_lossy(request.request_uri()).into_owned());
-        let target = Target { uri, q: 1000, path: Vec::new(), edge: self.config.edge_of(peer), flow: peer.flow() };
+        let target = Target { uri, q: 1000, path: Vec::new(), edge: self.config.edge_of(peer), flow: self.config.flow_of(peer) };
         self.fork(now, server, now.instant, vec![target], Vec::new(), out);
     }
 
@@ -103,7 +103,7 @@ impl Core {
         };
         let caller = request.from().and_then(|from| identity::aor(&self.config, &from.uri));
         let period = self.requested_period(&callee, request);
-        let (edge, flow) = (self.config.edge_of(from), from.flow());
+        let (edge, flow) = (self.config.edge_of(from), self.config.flow_of(from));
         let shows_credentials = caller.as_ref().is_some_and(|caller| has_credentials(request, caller));
         let known = caller.as_ref().is_some_and(|caller| self.config.known.targets(now.unix, caller).iter().any(|t| t.flow == flow));
         let route = Route { callee, caller, authenticated: shows_credentials, flow, edge, period, stage: RouteStage::Ringing };

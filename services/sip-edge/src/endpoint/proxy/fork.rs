@@ -169,7 +169,7 @@ impl Core {
         next: &Next<'_>,
         out: &mut Outbox,
     ) {
-        let back = reply::destination(request, from);
+        let back = reply::destination(&self.config, request, from);
         let Some(via) = self.via(to, Some(back), loop_hash(request, self.loop_seed)) else {
             return fork.note(480, Vec::new);
         };

@@ -99,15 +99,17 @@ pub(crate) struct Sides<'a> {
 
 impl Sides<'_> {
     /// Our Record-Route, where later requests must come by us: the call belongs to a watch, so its BYE must be seen; a side sends from another
-    /// address than its Contact says (NAT); the sides use different listeners; or one of them is a server that we stand before. Anything else goes
-    /// directly, without us.
+    /// address than its Contact says (NAT) or by a connection; the sides use different listeners; or one of them is a server that we stand before.
+    /// Anything else goes directly, without us.
     /// With two listeners each side gets its own (RFC 5658's double Record-Route), the callee's on top.
     pub(crate) fn record_route(&self, config: &EndpointConfig, request: Message<'_>) -> Option<SmallVec<[String; 2]>> {
         if !matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) || request.to()?.tag().is_some() {
             return None;
         }
         let two_listeners = self.caller.listener != self.callee.listener;
-        if self.watch.is_none() && config.front.is_none() && !two_listeners && self.caller_is_direct(request) && self.callee_is_direct() {
+        // A phone's connection ends here, and nobody else can open one to it.
+        let ends_here = config.front.is_some() || config.transport(self.callee).is_stream();
+        if self.watch.is_none() && !ends_here && !two_listeners && self.caller_is_direct(request) && self.callee_is_direct() {
             return None;
         }
         let watch = self.watch.map(|w| WatchedCall {
@@ -118,9 +120,8 @@ impl Sides<'_> {
         let (caller, callee) = (config.end_of(self.caller), config.end_of(self.callee));
         let caller_tag = tag_hash(request.from_tag().unwrap_or_default());
         let token = FlowToken { caller, callee, caller_tag, watch }.encode(&config.secret);
-        let advertised = |peer: Peer| config.listeners.get(usize::from(peer.listener)).map(|l| l.advertised);
         let sides = if two_listeners { &[self.callee, self.caller][..] } else { &[self.callee] };
-        sides.iter().map(|side| Some(format!("<sip:{token}@{};lr>", advertised(*side)?))).collect()
+        sides.iter().map(|side| Some(format!("<sip:{token}@{};lr>", config.listener(*side)?))).collect()
     }
 
     fn caller_is_direct(&self, request: Message<'_>) -> bool {

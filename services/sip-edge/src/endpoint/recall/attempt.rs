@@ -1,8 +1,6 @@
 //! One request of a recall to one contact: a REFER, an INVITE or a MESSAGE, with answers to what the phone has asked of us so far.
 //! Nothing in it comes from the INVITE that armed the watch (P7).
 
-use std::net::SocketAddr;
-
 use redial_core::link::{Credentials, RecallResult};
 use redial_core::policy::Policy;
 use sip_core::dialog::Subscription;
@@ -11,6 +9,7 @@ use sip_core::{Method, digest};
 
 use super::{LINGER, MIN_SHARE, Recall, RecallContext, RecallId, Recalls, State};
 use crate::endpoint::Now;
+use crate::endpoint::config::Listener;
 use crate::endpoint::target::request_uri;
 
 /// What a call of ours understands from the phone (RFC 3261 section 20.5).
@@ -49,17 +48,21 @@ impl Recalls {
         let policy = policies.for_callee(&recall.pair.callee);
         let Some(target) = recall.current.clone() else { return false };
         let (Some(peer), Some(uri)) = (cx.peer(&target), request_uri(&target.uri)) else { return false };
-        let Some(listener) = self.config.listeners.get(usize::from(peer.listener)) else { return false };
+        let Some(listener) = self.config.listener(peer) else { return false };
         let cseq = recall.cseq + 1;
-        let contact = listener.advertised;
         let (method, ours, mut lines, body) = match recall.rung {
-            3 => (RequestMethod::Invite, Method::Invite, recall.invite_lines(policy, contact), recall.call.offer(contact.ip(), number)),
+            3 => (
+                RequestMethod::Invite,
+                Method::Invite,
+                recall.invite_lines(policy, listener),
+                recall.call.offer(listener.advertised.ip(), number),
+            ),
             4 => {
                 let (language, text) = recall.message(policy);
                 let lines = vec![("Content-Language", language), ("Content-Type", "text/plain;charset=UTF-8".to_owned())];
                 (RequestMethod::Message, Method::Message, lines, text.into_bytes())
             }
-            _ => (RequestMethod::Refer, Method::Refer, recall.refer_lines(contact), Vec::new()),
+            _ => (RequestMethod::Refer, Method::Refer, recall.refer_lines(listener), Vec::new()),
         };
         lines.extend(recall.authorization(method, uri, &self.names.cnonce(now.unix, number, cseq)));
         let via = cx.via(peer);
@@ -97,12 +100,12 @@ impl Recall {
     }
 
     /// Contact: where what belongs to this recall goes, whichever of our addresses the phone knew before.
-    pub(super) fn contact(&self, at: SocketAddr) -> Line {
+    pub(super) fn contact(&self, at: &Listener) -> Line {
         ("Contact", format!("<sip:{}@{at}>", self.tag))
     }
 
     /// RFC 3515, RFC 3892; on the first rung RFC 4488, too.
-    pub(super) fn refer_lines(&self, at: SocketAddr) -> Vec<Line> {
+    pub(super) fn refer_lines(&self, at: &Listener) -> Vec<Line> {
         let callee = format!("<sip:{}>", self.pair.callee);
         let mut lines = vec![self.contact(at), ("Refer-To", callee.clone()), ("Referred-By", callee)];
         if self.rung == 1 {
@@ -111,7 +114,7 @@ impl Recall {
         lines
     }
 
-    fn invite_lines(&self, policy: &Policy, at: SocketAddr) -> Vec<Line> {
+    fn invite_lines(&self, policy: &Policy, at: &Listener) -> Vec<Line> {
         let mut lines = vec![self.contact(at), ("Allow", ALLOW.to_owned())];
         lines.extend(policy.alert_info.clone().map(|value| ("Alert-Info", value)));
         lines.extend(policy.answer_after.map(|seconds| ("Call-Info", format!("<sip:{}>;answer-after={seconds}", self.pair.callee))));

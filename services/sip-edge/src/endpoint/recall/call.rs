@@ -116,7 +116,7 @@ impl Recalls {
         }
         let Some(target) = recall.current.clone() else { return };
         let Some(peer) = cx.peer(&target) else { return };
-        let Some(listener) = self.config.listeners.get(usize::from(peer.listener)) else { return };
+        let Some(listener) = self.config.listener(peer) else { return };
         let from = recall.from(policies.for_callee(&recall.pair.callee));
         let Some(dialog) = Dialog::established(&from, &recall.tag, &target.uri, response) else { return };
         let answer = match recall.call.without_offer {
@@ -152,9 +152,9 @@ impl Recalls {
     pub(super) fn transfer(&mut self, now: Now, number: u64, cx: &mut impl RecallContext) -> bool {
         let Some(recall) = self.recalls.get_mut(&number) else { return false };
         let Some(Established { dialog, peer, .. }) = &recall.call.established else { return false };
-        let Some(listener) = self.config.listeners.get(usize::from(peer.listener)) else { return false };
+        let Some(listener) = self.config.listener(*peer) else { return false };
         let (peer, cseq, uri) = (*peer, recall.cseq + 1, dialog.target().to_owned());
-        let mut lines = recall.refer_lines(listener.advertised);
+        let mut lines = recall.refer_lines(listener);
         lines.extend(recall.authorization(RequestMethod::Refer, &uri, &self.names.cnonce(now.unix, number, cseq)));
         let headers: Vec<(&str, &str)> = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let Some(Established { dialog, .. }) = &recall.call.established else { return false };
@@ -227,7 +227,7 @@ impl Recalls {
     fn described(&mut self, number: u64, request: Message<'_>) -> CallAnswer {
         let Some(recall) = self.recalls.get_mut(&number) else { return 481.into() };
         let Some(peer) = recall.call.established.as_ref().map(|e| e.peer) else { return 481.into() };
-        let Some(listener) = self.config.listeners.get(usize::from(peer.listener)) else { return 500.into() };
+        let Some(listener) = self.config.listener(peer) else { return 500.into() };
         let description = recall.call.description(listener.advertised.ip(), number);
         let body = match (request.body().is_empty(), request.method()) {
             (false, _) => description.answer(request.body()),
@@ -235,7 +235,7 @@ impl Recalls {
             (true, _) => Some(Vec::new()),
         };
         let Some(body) = body else { return 488.into() };
-        let (name, contact) = recall.contact(listener.advertised);
+        let (name, contact) = recall.contact(listener);
         let typed = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         CallAnswer { code: 200, headers: format!("{name}: {contact}\r\nAllow: {ALLOW}\r\n{typed}"), body }
     }

@@ -26,7 +26,7 @@ pub fn learned(
         Contacts::None => return None,
         Contacts::Star => BindingChange::RemoveAll,
         Contacts::Each(each) => {
-            let (edge, flow) = (config.edge_of(from), from.flow());
+            let (edge, flow) = (config.edge_of(from), config.flow_of(from));
             let shared = Shared { call_id, cseq, path: path(request).ok()?, edge: &edge, flow, user_agent: user_agent(request) };
             let expires = request.expires().flatten();
             let change = |contact: &NameAddr<'_>| -> Option<ContactChange> {

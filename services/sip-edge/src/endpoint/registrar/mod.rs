@@ -63,7 +63,7 @@ pub fn change(config: &EndpointConfig, now: Now, from: Peer, request: Message<'_
         Contacts::None => BindingChange::Fetch,
         Contacts::Star => BindingChange::RemoveAll,
         Contacts::Each(contacts) => {
-            let (edge, flow) = (config.edge_of(from), from.flow());
+            let (edge, flow) = (config.edge_of(from), config.flow_of(from));
             let path = path(request)?;
             // A phone that does not know Path could not see who put itself in the way of its calls, so RFC 3327 section 5.3's strictest choice is
             // taken: 420.

@@ -11,6 +11,7 @@ mod probes;
 mod promises;
 mod recalls;
 mod register;
+mod streams;
 
 use std::sync::Arc;
 

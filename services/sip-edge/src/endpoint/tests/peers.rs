@@ -8,7 +8,7 @@ use redial_core::link::{
 use sip_core::routing::{Branch, EdgeTag};
 
 use super::*;
-use crate::endpoint::config::Listener;
+use crate::endpoint::config::{Listener, Transport};
 use crate::endpoint::{EndpointConfig, Peer, fixture};
 use crate::peers::{Beat, Peers, wire};
 
@@ -31,7 +31,9 @@ type Arrived = (usize, Sent);
 
 fn edge(own: usize, public: [&str; 2]) -> Driver {
     let secret = fixture::config(None).secret;
-    let listener = |public: &str| vec![Listener { bound: "192.0.2.1:5060".parse().unwrap(), advertised: public.parse().unwrap() }];
+    let listener = |public: &str| {
+        vec![Listener { transport: Transport::Udp, bound: "192.0.2.1:5060".parse().unwrap(), advertised: public.parse().unwrap() }]
+    };
     let peers = |own: usize| Peers::new(&secret, &EdgeId::new(NAMES[own]), &listener(public[own]), 1, fixture::start());
     let peers_here = Arc::new(peers(own));
     peers_here.enlist(

@@ -9,11 +9,15 @@ use super::*;
 fn order() -> Order {
     let mut to_alice = target(ALICE, 1000);
     to_alice.uri = format!("sip:alice@{ALICE}");
+    order_to(to_alice)
+}
+
+pub(super) fn order_to(target: Target) -> Order {
     Order::Recall(RecallOrder {
         pair: pair(),
         fence: Fence(9),
         rung: 2,
-        targets: vec![to_alice],
+        targets: vec![target],
         timeout: Duration::from_secs(20),
         credentials: None,
         trace: None,

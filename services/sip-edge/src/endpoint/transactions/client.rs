@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use sip_core::message::Index;
 use sip_core::message::compose::{ack_for, cancel_for};
-use sip_core::transaction::{Action, Actions, InviteClient, NonInviteClient, Timers};
+use sip_core::transaction::{Action, Actions, InviteClient, NonInviteClient};
 use sip_core::{Message, Method};
 
 use crate::endpoint::core::Core;
@@ -101,11 +101,12 @@ impl Core {
         out: &mut Outbox,
     ) -> Id {
         let mut actions = Actions::new();
+        let timers = self.config.transport(to).timers();
         let (machine, timer_c) = match method {
             Method::Invite => {
-                (Machine::Invite(InviteClient::new(now.instant, Timers::UDP, &mut actions)), Some(now.instant + self.config.timer_c))
+                (Machine::Invite(InviteClient::new(now.instant, timers, &mut actions)), Some(now.instant + self.config.timer_c))
             }
-            _ => (Machine::Other(NonInviteClient::new(now.instant, Timers::UDP, &mut actions)), None),
+            _ => (Machine::Other(NonInviteClient::new(now.instant, timers, &mut actions)), None),
         };
         let (ack, cancel, armed) = (Vec::new(), Cancel::No, Armed::default());
         let id = self.clients.insert(Client {
@@ -200,7 +201,8 @@ impl Core {
         client.timer_c = None;
         out.send(client.to, &bytes);
         self.config.metrics.request_out(Method::Cancel);
-        client.cancel = Cancel::Sent(Box::new((NonInviteClient::new(now.instant, Timers::UDP, &mut Actions::new()), bytes)));
+        let timers = self.config.transport(client.to).timers();
+        client.cancel = Cancel::Sent(Box::new((NonInviteClient::new(now.instant, timers, &mut Actions::new()), bytes)));
         self.arm_client(id);
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sip_core::message::{MessageBuf, ResponseSpec};
-use sip_core::transaction::{Action, Actions, InviteServer, NonInviteServer, Timers, TransactionKey};
+use sip_core::transaction::{Action, Actions, InviteServer, NonInviteServer, TransactionKey};
 use sip_core::{Message, Method};
 
 use crate::endpoint::core::Core;
@@ -65,15 +65,16 @@ impl Core {
 
     /// The request stays with the transaction until its final response. The caller has made sure that there is room.
     pub(crate) fn open_server(&mut self, now: Now, key: TransactionKey, from: Peer, request: Message<'_>) -> Id {
+        let timers = self.config.transport(from).timers();
         let machine = match request.method() {
-            Method::Invite => Machine::Invite(InviteServer::new(now.instant, Timers::UDP)),
-            _ => Machine::Other(NonInviteServer::new(now.instant, Timers::UDP)),
+            Method::Invite => Machine::Invite(InviteServer::new(now.instant, timers)),
+            _ => Machine::Other(NonInviteServer::new(now.instant, timers)),
         };
         let server = Server {
             key,
             machine,
             from,
-            reply_to: reply::destination(request, from),
+            reply_to: reply::destination(&self.config, request, from),
             last: Box::default(),
             request: Some(MessageBuf::from(request)),
             fork: None,
@@ -214,7 +215,7 @@ impl Core {
     pub(crate) fn respond_statelessly(&self, from: Peer, request: Message<'_>, spec: ResponseSpec<'_>, out: &mut Outbox) {
         let tag = reply::to_tag(&self.config, request);
         let spec = ResponseSpec { to_tag: &tag, source: Some(from.addr), ..spec };
-        out.send_with(reply::destination(request, from), |buffer| spec.write(request, buffer));
+        out.send_with(reply::destination(&self.config, request, from), |buffer| spec.write(request, buffer));
         self.config.metrics.response_out(request.method(), spec.code);
     }
 }
