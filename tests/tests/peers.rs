@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
+use redial_tests::kamailio::{self, Kamailio};
 use redial_tests::process::Scratch;
 use redial_tests::wait::PATIENCE;
 use redial_tests::{Coordinator, Edge, Phone, Policy, Redis, Splitter, ports, until};
@@ -19,6 +20,8 @@ struct Shared {
     coordinators: Vec<Coordinator>,
     edges: Vec<Edge>,
     splitter: Splitter,
+    /// The registrar that the edges stand before.
+    _server: Option<Kamailio>,
     _scratch: Scratch,
 }
 
@@ -38,6 +41,10 @@ fn users() -> Result<String> {
 
 impl Shared {
     fn start(seed: u64) -> Result<Self> {
+        Self::start_before(None, seed)
+    }
+
+    fn start_before(server: Option<Kamailio>, seed: u64) -> Result<Self> {
         let redis = Redis::start()?;
         let policy = Policy::default();
         let coordinators = (0..2).map(|_| Coordinator::start(&redis, &policy, &[])).collect::<Result<Vec<_>>>()?;
@@ -48,18 +55,23 @@ impl Shared {
         let urls: Vec<_> = coordinators.iter().map(|c| format!("http://{}", c.grpc)).collect();
         let names = [(ports::free()?, ports::free()?), (ports::free()?, ports::free()?)];
         let peers = names.map(|(sip, peer)| format!("edge-{}={peer}", sip.port()));
+        let upstream = server.as_ref().map(|server| format!("{}={}", redial_tests::DOMAIN, server.sip));
+        let mode = match &upstream {
+            Some(upstream) => ["--mode", "front", "--upstream", upstream],
+            None => ["--mode", "registrar", "--users", &users],
+        };
         let mut edges = Vec::new();
         for (sip, peer) in names {
             let listen = peer.to_string();
-            let more = ["--secret-file", &secret, "--users", &users, "--advertise", &advertise, "--peer-listen", &listen];
-            let more: Vec<&str> = more.into_iter().chain(peers.iter().flat_map(|peer| ["--peer", peer])).collect();
+            let more = ["--secret-file", &secret, "--advertise", &advertise, "--peer-listen", &listen];
+            let more: Vec<&str> = more.into_iter().chain(mode).chain(peers.iter().flat_map(|peer| ["--peer", peer])).collect();
             edges.push(Edge::at(sip, &urls, &more)?);
         }
         for edge in &edges {
             edge.service.wait_metric("sip_edge_peers", &[("state", "live")], 1.0)?;
         }
         let splitter = Splitter::start(socket, edges.iter().map(|edge| edge.sip).collect(), seed)?;
-        Ok(Self { redis, coordinators, edges, splitter, _scratch: scratch })
+        Ok(Self { redis, coordinators, edges, splitter, _server: server, _scratch: scratch })
     }
 
     fn coordinators(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
@@ -106,7 +118,17 @@ fn seed() -> u64 {
 #[test]
 fn the_whole_story_with_every_datagram_at_a_random_edge() -> Result<()> {
     let seed = seed();
-    let shared = Shared::start(seed)?;
+    all_stories(&Shared::start(seed)?, seed)
+}
+
+/// What a server sends to the phones' Path comes to either edge, too.
+#[test]
+fn the_whole_story_in_front_of_a_server_with_every_datagram_at_a_random_edge() -> Result<()> {
+    let seed = seed();
+    all_stories(&Shared::start_before(Some(Kamailio::start(&[kamailio::PATH, kamailio::UNAVAILABLE])?), seed)?, seed)
+}
+
+fn all_stories(shared: &Shared, seed: u64) -> Result<()> {
     let service = shared.splitter.public;
     let pairs: Vec<_> = (0..PAIRS).map(|n| thread::spawn(move || pair(n, service))).collect();
     let played: Vec<_> = pairs.into_iter().map(|pair| pair.join().map_err(|_| anyhow::anyhow!("a pair failed"))).collect();
