@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 
 use crate::process::{Process, Scratch};
 use crate::wait::PATIENCE;
-use crate::{ports, until};
+use crate::{DOMAIN, Phone, ports, until};
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../services/redial/src/demo/kamailio.cfg");
 
@@ -25,6 +25,25 @@ pub const PATH: &str = "WITH_PATH";
 
 /// It answers 480 for who is not registered; else 404.
 pub const UNAVAILABLE: &str = "WITH_480";
+
+/// It asks nobody for a password who calls.
+pub const TRUSTING: &str = "WITH_TRUST";
+
+/// The options of an edge that stands before these servers.
+#[must_use]
+pub fn before(servers: &[Kamailio]) -> Vec<String> {
+    let plain = ["--mode=front", "--upstream-check=1s", "--upstream-timeout=1s"].map(str::to_owned);
+    plain.into_iter().chain(servers.iter().map(|server| format!("--upstream={DOMAIN}={}", server.sip))).collect()
+}
+
+/// A phone of a user, who knows the password.
+/// # Errors
+/// When no port is free.
+pub fn user(who: &str, server: SocketAddr) -> Result<Phone> {
+    let mut phone = Phone::new(who, server)?;
+    phone.password = Some(PASSWORD.to_owned());
+    Ok(phone)
+}
 
 /// Killed with its children when dropped.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ pub mod authority;
 pub mod cluster;
 pub mod collector;
 pub mod dns;
+pub mod front;
 pub mod grafana;
 pub mod kamailio;
 pub mod metrics;

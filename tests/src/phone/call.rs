@@ -82,6 +82,33 @@ impl Phone {
         self.hang_up(&call)
     }
 
+    /// The final answer to a re-INVITE of an answered call. A 2xx is acknowledged by the route that the call has had from the start (RFC 3261
+    /// section 12.2).
+    /// # Errors
+    /// When none comes.
+    pub fn invite_again(&mut self, call: &mut Call) -> Result<u16> {
+        let (branch, ack) = (self.make("again"), self.make("ack"));
+        let invite = text::in_dialog(self, call, "INVITE", call.cseq + 1, &branch);
+        let answer = self.transact(&invite)?;
+        call.cseq += 1;
+        let ack = text::in_dialog(self, call, "ACK", call.cseq, &ack);
+        self.send(ack.as_bytes())?;
+        self.acked.insert((call.id.clone(), answer.header(Header::CSeq)), ack.into_bytes());
+        Ok(answer.status())
+    }
+
+    /// The same of a call that this phone answered.
+    /// # Errors
+    /// When none comes.
+    pub fn invite_back(&mut self, invite: &Received) -> Result<u16> {
+        let (branch, ack) = (self.make("back"), self.make("ack"));
+        let request = text::callee_in_dialog(self, invite.message(), "INVITE", 1, &branch)?;
+        let status = self.transact(&request)?.status();
+        let ack = text::callee_in_dialog(self, invite.message(), "ACK", 1, &ack)?;
+        self.send(ack.as_bytes())?;
+        Ok(status)
+    }
+
     /// BYE of an answered call.
     /// # Errors
     /// When it is not answered 200.
@@ -98,7 +125,7 @@ impl Phone {
     /// When it is not answered 200.
     pub fn end(&mut self, invite: &Received) -> Result<()> {
         let branch = self.make("bye");
-        let bye = text::callee_bye(self, invite.message(), &branch)?;
+        let bye = text::callee_in_dialog(self, invite.message(), "BYE", 2, &branch)?;
         let status = self.transact(&bye)?.status();
         ensure!(status == 200, "BYE of {}: {status}", self.who);
         Ok(())

@@ -141,6 +141,23 @@ impl Phone {
         }
     }
 
+    /// How many contacts the registrar lists for this phone's user; changes nothing.
+    /// # Errors
+    /// When it is not answered 200.
+    pub fn contacts(&mut self) -> Result<usize> {
+        let id = self.make("fetch");
+        let request: String =
+            text::register(self, &id, 600, "").split_inclusive('\n').filter(|line| !line.starts_with("Contact:")).collect();
+        let mut answer = self.transact(&request)?;
+        if let Some(again) = digest::repeated(self, &request, &answer)? {
+            answer = self.transact(&again)?;
+        }
+        if answer.status() != 200 {
+            bail!("REGISTER of {}: {}", self.who, answer.status());
+        }
+        Ok(answer.message().values(Header::Contact).count())
+    }
+
     /// The answer to a REGISTER with these header lines of the test's own making.
     /// # Errors
     /// When no final answer comes.

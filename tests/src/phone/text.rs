@@ -48,23 +48,24 @@ pub(super) fn bye(phone: &Phone, call: &Call, branch: &str) -> String {
     in_dialog(phone, call, "BYE", call.cseq + 1, branch)
 }
 
-/// BYE of the callee, through the route set that the INVITE brought (RFC 3261 section 12.1.1).
-pub(super) fn callee_bye(phone: &Phone, invite: Message<'_>, branch: &str) -> Result<String> {
+/// A request of the callee, through the route set that the INVITE brought (RFC 3261 section 12.1.1).
+pub(super) fn callee_in_dialog(phone: &Phone, invite: Message<'_>, method: &str, cseq: u32, branch: &str) -> Result<String> {
     let local = phone.local;
     let contact = field(invite, Header::Contact)?;
     let target = contact.split_once('<').and_then(|(_, c)| c.split_once('>')).map_or(contact.as_str(), |(uri, _)| uri);
     let routes: String = invite.values(Header::RecordRoute).map(|r| format!("Route: {}\r\n", String::from_utf8_lossy(r))).collect();
     Ok(format!(
-        "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n{routes}\
-         From: {};tag={}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+        "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n{routes}\
+         From: {};tag={}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContact: <sip:{}@{local}>\r\nContent-Length: 0\r\n\r\n",
         field(invite, Header::To)?,
         own_tag(phone, invite)?,
         field(invite, Header::From)?,
         field(invite, Header::CallId)?,
+        phone.who,
     ))
 }
 
-fn in_dialog(phone: &Phone, call: &Call, method: &str, cseq: u32, branch: &str) -> String {
+pub(super) fn in_dialog(phone: &Phone, call: &Call, method: &str, cseq: u32, branch: &str) -> String {
     let Phone { who, local, .. } = phone;
     let id = &call.id;
     let to = call.answer.header(Header::To);
@@ -76,7 +77,7 @@ fn in_dialog(phone: &Phone, call: &Call, method: &str, cseq: u32, branch: &str) 
     let routes: String = routes.iter().map(|r| format!("Route: {}\r\n", String::from_utf8_lossy(r))).collect();
     format!(
         "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n{routes}\
-         From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: {to}\r\nCall-ID: {id}\r\nCSeq: {cseq} {method}\r\nContent-Length: 0\r\n\r\n"
+         From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: {to}\r\nCall-ID: {id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:{who}@{local}>\r\nContent-Length: 0\r\n\r\n"
     )
 }
 

@@ -96,7 +96,7 @@ impl Core {
     }
 
     /// Tells what became of a call. Where the coordinator did not know of it, it is asked first which watches that concerns.
-    fn settle_call(&mut self, now: Now, fork: &Fork, result: CallResult, out: &mut Outbox) {
+    pub(crate) fn settle_call(&mut self, now: Now, fork: &Fork, result: CallResult, out: &mut Outbox) {
         let Some(upward) = &fork.upward else { return };
         let What::Call { route, told } = &upward.what else { return };
         if *told == Told::Yes {

@@ -216,7 +216,12 @@ impl Core {
         let cancelled = fork.state == State::Cancelled;
         let best = fork.best.take().unwrap_or(Answer { code: 480, bytes: Vec::new() });
         let code = if cancelled { 487 } else { best.code };
-        self.report(now, &fork, if cancelled { CallResult::Cancelled } else { CallResult::Failed(code) }, out);
+        let result = if cancelled { CallResult::Cancelled } else { CallResult::Failed(code) };
+        if fork.upward.is_some() {
+            self.settle_call(now, &fork, result, out);
+        } else {
+            self.report(now, &fork, result, out);
+        }
         let upstream = code_upstream(code);
         if cancelled || upstream != best.code || best.bytes.is_empty() {
             let headers = if matches!(upstream, 401 | 407) { fork.challenges.as_str() } else { "" };

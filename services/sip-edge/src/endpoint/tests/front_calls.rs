@@ -178,6 +178,21 @@ fn a_caller_who_gives_up_takes_back_what_was_granted_meanwhile() {
 }
 
 #[test]
+fn a_call_given_up_before_the_coordinator_has_answered_is_reported_all_the_same() {
+    let mut driver = front();
+    let sent = challenged(&mut driver);
+    driver.receive(SERVER, &sent[0].response(180, ""));
+    let cancelled = driver.receive(ALICE, &request("CANCEL", "sip:bob@example.com", "2", ""));
+    assert!(cancelled.iter().any(|s| s.method() == "CANCEL" && s.to.to_string() == SERVER), "{cancelled:?}");
+    driver.receive(SERVER, &sent[0].response(487, ""));
+    // What it says of the ringing comes late; it is asked again which watches that concerned.
+    driver.reply(online_watched(&[]));
+    assert_eq!(stage(&driver), (RouteStage::Ringing, true));
+    driver.reply(online_watched(&[]));
+    assert_eq!(results(&mut driver), [CallResult::Cancelled]);
+}
+
+#[test]
 fn a_call_from_the_server_reaches_the_phone_by_its_path_and_stays_with_us() {
     let mut driver = front();
     let extra = format!("Route: {}\r\nRecord-Route: <sip:192.0.2.50;lr>\r\nContact: <sip:alice@{ALICE}>\r\n", path_to(BOB));
