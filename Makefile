@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test lint fmt crd bench dashboards images chart-test cluster cluster-down clean compiler tools k8s-test
+.PHONY: help demo test lint fmt crd bench dashboards images chart-test cluster cluster-down clean compiler tools k8s-test compose-test
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ cluster: compiler ## build and start a Kubernetes of our own, in a network names
 
 k8s-test: compiler tools $(if $(KUBECONFIG),,images cluster) ## install the chart in that cluster, or in the one of KUBECONFIG, and play stories while pods come and go
 	tests/k8s-test
+
+compose-test: images ## start docker/compose.yaml, play the story through either edge, take it down (as root; installs podman by apt)
+	tests/compose
 
 cluster-down: ## end the cluster, and leave nothing but its binaries
 	tests/cluster/down
