@@ -1,10 +1,12 @@
 //! `make bench`: edge, coordinator and Redis as processes of their own under sipp's load, with a raw UDP echo in the same run as the floor.
 //!
 //! Three loads of the same edge: REGISTER alone, offline INVITE alone, and both together for twenty seconds. The run fails when sipp
-//! misses a single answer or when `/metrics` does not add up with what sipp counted. `load short` is the same for a few seconds.
+//! misses a single answer or when `/metrics` does not add up with what sipp counted. `load short` is the same for a few seconds. `load memory`
+//! measures what Redis needs.
 
 mod cpu;
 mod echo;
+mod memory;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -41,7 +43,8 @@ fn main() -> ExitCode {
     let outcome = match std::env::args().nth(1).as_deref() {
         Some("echo") => echo::serve(),
         Some("short") => bench(SHORT),
-        Some(other) => Err(anyhow::anyhow!("{other}: expected nothing, or `short`")),
+        Some("memory") => std::env::args().nth(2).map_or(Ok(memory::COUNT), |n| Ok(n.parse()?)).and_then(memory::measure),
+        Some(other) => Err(anyhow::anyhow!("{other}: expected nothing, `short` or `memory`")),
         None => bench(FULL),
     };
     match outcome {
