@@ -126,6 +126,12 @@ fn help_names_every_setting_with_its_variable() -> Result<()> {
         "listen",
         "advertise",
         "domain",
+        "mode",
+        "upstream",
+        "upstream-path",
+        "upstream-check",
+        "upstream-timeout",
+        "dns",
         "users",
         "open",
         "workers",
@@ -171,7 +177,8 @@ fn help_names_every_setting_with_its_variable() -> Result<()> {
         ensure!(output.status.success());
         let text = String::from_utf8(output.stdout)?;
         let lines: Vec<_> = text.lines().map(str::trim).filter(|line| line.starts_with("--")).collect();
-        let missing: Vec<_> = settings.iter().filter(|name| !lines.iter().any(|line| line.starts_with(&format!("--{name} ")))).collect();
+        let missing: Vec<_> =
+            settings.iter().filter(|name| !lines.iter().any(|line| line.split(' ').next() == Some(&format!("--{name}")))).collect();
         ensure!(missing.is_empty(), "{binary}: {missing:?} not in:\n{text}");
         for line in lines {
             let name = line.trim_start_matches("--").split(' ').next().unwrap_or_default();
