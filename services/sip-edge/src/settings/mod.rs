@@ -70,8 +70,8 @@ pub struct SipSettings {
     /// Server of a domain, as DOMAIN=SERVER: an address, HOST:PORT, or a name that is looked up by SRV, else A and AAAA; repeatable, also for one domain
     #[arg(long, value_name = "DOMAIN=SERVER")]
     pub upstream: Vec<UpstreamSpec>,
-    /// How servers upstream are told to reach phones by this edge: by a Path header, or by this edge's address in Contact for those that know no Path
-    #[arg(long, value_enum, default_value_t = Way::Path)]
+    /// How servers upstream are told to reach phones by this edge: path (a Path header, RFC 3327) or contact (its address in Contact, where they know no Path)
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "WAY", default_value_t = Way::Path)]
     pub upstream_path: Way,
     /// How often a server upstream is asked by OPTIONS whether it is there
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
