@@ -78,7 +78,7 @@ async fn run<S: WatchStore>(settings: Settings, store: Arc<S>, hints: Option<Hin
     let parts = Parts::build(settings, store, hints, &metrics, &readiness)?;
     let admin = Admin::bind(admin, readiness, metrics.clone()).with_context(|| format!("admin address {admin}"))?;
     for listener in parts.edge.listeners() {
-        tracing::info!(udp = %listener.bound, advertised = %listener.advertised, "listening");
+        tracing::info!(transport = listener.transport.word(), bound = %listener.bound, advertised = %listener.advertised, "listening");
     }
     tracing::info!(admin = %admin.local_addr(), control = %parts.coordinator.local_addr(), "for the operator");
     tokio::spawn(admin.serve(CancellationToken::new()));

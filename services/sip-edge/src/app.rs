@@ -26,8 +26,13 @@ use crate::metrics::Metrics;
 use crate::peers::port::PeerParts;
 use crate::peers::{Peers, keep_beating};
 use crate::reach::doubt;
-use crate::settings::Advertised;
+use crate::settings::{Advertised, ListenAddr};
+use crate::transport::accept::{self, StreamListener, Streams};
 use crate::transport::bind_shared;
+use crate::transport::connections::Connections;
+use crate::transport::port::{self, StreamPort};
+use crate::transport::stream::Patience;
+use crate::transport::tls::TlsFiles;
 use crate::upstream::{Front, ResolveError, Resolver};
 use crate::users_file::UsersFile;
 use crate::worker::{self, HANDOVERS, IdleWorkers, WorkerParts};
@@ -35,13 +40,30 @@ use crate::worker::{self, HANDOVERS, IdleWorkers, WorkerParts};
 /// Default of [`Config::grace`]: over Timer B and F, 32 s (RFC 3261 section 17.1), so that every transaction can end by itself.
 pub const GRACE: Duration = Duration::from_secs(35);
 
+/// How long connections have for what is still to be sent.
+const HANG_UP: Duration = Duration::from_secs(2);
+
 /// One address to listen on.
 #[derive(Clone, Debug)]
 pub struct ListenerConfig {
+    pub transport: Transport,
     /// Port 0 takes any free port.
     pub bind: SocketAddr,
     /// None: what was bound.
     pub advertised: Option<Advertised>,
+}
+
+/// Connections of phones.
+#[derive(Debug)]
+pub struct StreamsConfig {
+    /// There whenever a listener is for TLS.
+    pub tls: Option<TlsFiles>,
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    /// Nothing has come by a connection.
+    pub idle: Duration,
+    /// A message is not complete.
+    pub message: Duration,
 }
 
 /// Other edges.
@@ -65,6 +87,7 @@ pub struct FrontConfig {
 #[derive(Debug)]
 pub struct Config {
     pub listeners: Vec<ListenerConfig>,
+    pub streams: StreamsConfig,
     /// Lower case.
     pub domains: Vec<String>,
     pub users: Option<UsersFile>,
@@ -99,8 +122,8 @@ pub struct Config {
 /// Why there is no edge.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("cannot listen on udp:{0}: {1}")]
-    Bind(SocketAddr, io::Error),
+    #[error("cannot listen on {0}: {1}")]
+    Bind(ListenAddr, io::Error),
     #[error("cannot listen on {0} for other edges: {1}")]
     BindPeers(SocketAddr, io::Error),
     #[error(transparent)]
@@ -114,6 +137,8 @@ pub enum BuildError {
 pub enum RunError {
     #[error("cannot start worker {0}: {1}")]
     Start(u8, io::Error),
+    #[error("cannot serve connections: {0}")]
+    Streams(io::Error),
     #[error("worker {0} failed: {1}")]
     Worker(u8, String),
 }
@@ -123,6 +148,8 @@ pub struct Edge {
     endpoint: Arc<EndpointConfig>,
     link: Link,
     workers: Vec<WorkerParts>,
+    /// None: no listener is for connections.
+    streams: Option<Streams>,
     users: Option<UsersFile>,
     /// Looks up the servers upstream that have names.
     resolver: Option<(Resolver, Latch)>,
@@ -149,7 +176,7 @@ impl Config {
     /// An address cannot be bound, or a coordinator's address is none.
     pub fn build(self, telemetry: &telemetry::Metrics, readiness: &Readiness) -> Result<Edge, BuildError> {
         let workers = self.workers.unwrap_or_else(cores);
-        let (bound, sockets) = bind_all(&self.listeners, workers)?;
+        let Bound { listeners: bound, sockets, streams } = bind_all(&self.listeners, workers)?;
         let edge = self.edge;
         let secret = self.secret;
         let (peers, peer_sockets, beats) = match self.peers {
@@ -211,6 +238,23 @@ impl Config {
         })?;
         let (idle, drain, stop) = (Arc::<IdleWorkers>::default(), CancellationToken::new(), CancellationToken::new());
         let (others, handovers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVERS)).unzip();
+        let limits = (self.streams.max_connections, self.streams.max_connections_per_address);
+        let connections = Arc::new(Connections::new(limits.0, limits.1, Arc::clone(&counters)));
+        let by_stream = streams.iter().fold(0, |bits, listener| bits | 1 << listener.index);
+        let (to_workers, mut received): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(port::RECEIVED)).unzip();
+        received.reverse();
+        let streams = (!streams.is_empty()).then(|| Streams {
+            listeners: streams,
+            tls: self.streams.tls,
+            connections: Arc::clone(&connections),
+            workers: to_workers,
+            patience: Patience { idle: self.streams.idle, message: self.streams.message },
+            counters: Arc::clone(&counters),
+        });
+        let mut stream_port = || {
+            let received = received.pop().filter(|_| by_stream != 0)?;
+            Some(StreamPort { connections: Arc::clone(&connections), received, listeners: by_stream })
+        };
         let mut peer_sockets = peer_sockets.into_iter();
         let listeners = endpoint.listeners.len();
         let parts = (0..workers).zip(sockets).zip(ends).zip(handovers);
@@ -222,6 +266,7 @@ impl Config {
             inbox,
             handovers,
             others: others.clone(),
+            streams: stream_port(),
             peers: endpoint.peers.clone().zip(peer_sockets.next()).map(|(peers, socket)| PeerParts { peers, socket, listeners }),
             counters: Arc::clone(&counters),
             spans: telemetry.spans(),
@@ -235,6 +280,7 @@ impl Config {
             endpoint,
             link,
             workers,
+            streams,
             users: self.users,
             resolver,
             peers: beats,
@@ -292,6 +338,8 @@ impl Edge {
             start(parts, ended.clone())?;
         }
         drop(ended);
+        let connections = self.streams.as_ref().map(|streams| Arc::clone(&streams.connections));
+        let _serving = self.streams.map(|streams| streams.start(&self.drain)).transpose().map_err(RunError::Streams)?;
         self.listening.set(true);
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -304,6 +352,11 @@ impl Edge {
         }
         self.drain.cancel();
         shutdown::drain("sip transactions", self.grace, self.idle.reach(count)).await;
+        if let Some(connections) = connections {
+            // Phones connect to another edge, and register there.
+            connections.close();
+            shutdown::drain("connections", HANG_UP, connections.closed()).await;
+        }
         self.stop.cancel();
         while ends.recv().await.is_some() {}
         while tasks.join_next().await.is_some() {}
@@ -329,22 +382,38 @@ fn start(parts: WorkerParts, ended: mpsc::Sender<Ended>) -> Result<(), RunError>
     thread.spawn(body).map(drop).map_err(|error| RunError::Start(index, error))
 }
 
-/// Listeners as bound, and each worker's sockets in their order.
-fn bind_all(listeners: &[ListenerConfig], workers: u8) -> Result<(Vec<Listener>, Vec<Vec<UdpSocket>>), BuildError> {
-    let (mut bound, pod_network) = (Vec::new(), in_pod_network());
-    let mut sockets: Vec<Vec<UdpSocket>> = (0..workers).map(|_| Vec::new()).collect();
-    for listener in listeners {
-        let failed = |error| BuildError::Bind(listener.bind, error);
-        let shared = bind_shared(listener.bind, usize::from(workers)).map_err(failed)?;
-        let address = shared.first().map_or(Ok(listener.bind), UdpSocket::local_addr).map_err(failed)?;
+/// Listeners as bound.
+struct Bound {
+    listeners: Vec<Listener>,
+    /// Of each worker, with the listener's index.
+    sockets: Vec<Vec<(u8, UdpSocket)>>,
+    streams: Vec<StreamListener>,
+}
+
+fn bind_all(listeners: &[ListenerConfig], workers: u8) -> Result<Bound, BuildError> {
+    let pod_network = in_pod_network();
+    let mut all = Bound { listeners: Vec::new(), sockets: (0..workers).map(|_| Vec::new()).collect(), streams: Vec::new() };
+    for (index, listener) in (0..).zip(listeners) {
+        let transport = listener.transport;
+        let failed = |error| BuildError::Bind(ListenAddr { transport, addr: listener.bind }, error);
+        let address = if transport.is_stream() {
+            let socket = accept::bind(listener.bind).map_err(failed)?;
+            let address = socket.local_addr().map_err(failed)?;
+            all.streams.push(StreamListener { index, transport, socket });
+            address
+        } else {
+            let shared = bind_shared(listener.bind, usize::from(workers)).map_err(failed)?;
+            let address = shared.first().map_or(Ok(listener.bind), UdpSocket::local_addr).map_err(failed)?;
+            all.sockets.iter_mut().zip(shared).for_each(|(worker, socket)| worker.push((index, socket)));
+            address
+        };
         let advertised = listener.advertised.map_or(address, |given| given.with_port_of(address));
         if let Some(why) = doubt(address, advertised, listener.advertised.is_some(), pod_network) {
             tracing::warn!(listener = %address, %advertised, "phones cannot reach the advertised address: {why}; set advertise or advertise-service");
         }
-        bound.push(Listener { transport: Transport::Udp, bound: address, advertised });
-        sockets.iter_mut().zip(shared).for_each(|(worker, socket)| worker.push(socket));
+        all.listeners.push(Listener { transport, bound: address, advertised });
     }
-    Ok((bound, sockets))
+    Ok(all)
 }
 
 fn cores() -> u8 {

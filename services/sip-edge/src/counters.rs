@@ -67,11 +67,87 @@ pub struct PeerCounts {
     pub gone: Count,
 }
 
+/// Why a connection was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    Full,
+    AddressFull,
+}
+
+impl Refused {
+    pub const ALL: [Self; 2] = [Self::Full, Self::AddressFull];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::AddressFull => "address_full",
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    ByPhone,
+    Idle,
+    /// A message, or the first one, was not completed in time.
+    Stalled,
+    /// What was sent was not taken.
+    Slow,
+    /// Where the next message begins cannot be known.
+    Unframed,
+    Handshake,
+    Failed,
+    /// This edge ends, or the phone uses another connection.
+    Drained,
+}
+
+impl Closed {
+    pub const ALL: [Self; 8] =
+        [Self::ByPhone, Self::Idle, Self::Stalled, Self::Slow, Self::Unframed, Self::Handshake, Self::Failed, Self::Drained];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ByPhone => "by_phone",
+            Self::Idle => "idle",
+            Self::Stalled => "stalled",
+            Self::Slow => "slow",
+            Self::Unframed => "unframed",
+            Self::Handshake => "handshake",
+            Self::Failed => "failed",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+/// Connections of phones, by [`crate::endpoint::config::Transport`] where there is a choice.
+#[derive(Debug, Default)]
+pub struct StreamCounts {
+    pub open: [Level; 3],
+    pub accepted: [Count; 3],
+    pub refused: [Count; Refused::ALL.len()],
+    pub closed: [Count; Closed::ALL.len()],
+    /// No file descriptor is left, or the like.
+    pub accept_errors: Count,
+    pub handshakes_failed: Count,
+    /// Messages for a connection that is not there.
+    pub unreachable: Count,
+    /// A connection's queue was full; it is closed.
+    pub dropped: Count,
+    /// Seconds since 1970; 0 without TLS.
+    pub certificate_expires: Level,
+    /// Changed files that were of no use.
+    pub certificate_errors: Count,
+}
+
 /// One per process, shared by all workers and the link.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub sip: SocketCounts,
     pub peers: PeerCounts,
+    pub streams: StreamCounts,
     /// Another worker's queue was full, or there is no such worker.
     pub handovers_dropped: Count,
     /// A worker's order queue was full; the watch's lease brings the order back.

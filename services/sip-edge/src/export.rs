@@ -5,7 +5,8 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 
-use crate::counters::{Count, Counters};
+use crate::counters::{Closed, Count, Counters, Refused};
+use crate::endpoint::config::Transport;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::peers::wire::Kind;
@@ -31,6 +32,7 @@ pub(crate) fn register(meter: &Meter, metrics: &Arc<Metrics>, counters: &Arc<Cou
     drops(meter, counters);
     requests(meter, counters);
     peers(meter, counters);
+    streams(meter, counters);
     levels(meter, counters);
 }
 
@@ -108,6 +110,7 @@ fn drops(meter: &Meter, counters: &Arc<Counters>) {
             (label("handover"), c.handovers_dropped.value()),
             (label("order"), c.orders_dropped.value()),
             (label("request"), c.requests_overloaded.value()),
+            (label("connection"), c.streams.dropped.value()),
         ]
     });
 }
@@ -156,6 +159,51 @@ fn peers(meter: &Meter, counters: &Arc<Counters>) {
             (label("gone"), c.peers.gone.value()),
         ]
     });
+}
+
+/// Connections of phones by TCP and TLS.
+fn streams(meter: &Meter, counters: &Arc<Counters>) {
+    const STREAMS: [Transport; 2] = [Transport::Tcp, Transport::Tls];
+    let transport = |transport: Transport| KeyValue::new("transport", transport.word());
+    let read = Arc::clone(counters);
+    let open = meter.u64_observable_gauge("sip_connections").with_description("open connections of phones, by transport");
+    open.with_callback(move |observer| {
+        STREAMS.iter().for_each(|t| observer.observe(read.streams.open[*t as usize].value(), &[transport(*t)]))
+    })
+    .build();
+    counter(meter, ("sip_connections_accepted", "connections of phones taken, by transport"), counters, move |c| {
+        STREAMS.map(|t| (transport(t), c.streams.accepted[t as usize].value()))
+    });
+    counter(meter, ("sip_connections_refused", "connections not taken, by what was full"), counters, |c| {
+        Refused::ALL.map(|why| (KeyValue::new("reason", why.word()), c.streams.refused[why as usize].value()))
+    });
+    counter(meter, ("sip_connections_closed", "connections that ended, by reason"), counters, |c| {
+        Closed::ALL.map(|why| (KeyValue::new("reason", why.word()), c.streams.closed[why as usize].value()))
+    });
+    counter(
+        meter,
+        ("sip_connection_errors", "what failed with connections: accepting, handshakes, reading a changed certificate"),
+        counters,
+        |c| {
+            let label = |word: &'static str| KeyValue::new("what", word);
+            [
+                (label("accept"), c.streams.accept_errors.value()),
+                (label("handshake"), c.streams.handshakes_failed.value()),
+                (label("certificate"), c.streams.certificate_errors.value()),
+            ]
+        },
+    );
+    let read = Arc::clone(counters);
+    let gone = meter.u64_observable_counter("sip_unreachable").with_description("messages for a phone whose connection is gone");
+    gone.with_callback(move |observer| observer.observe(read.streams.unreachable.value(), &[])).build();
+    let read = Arc::clone(counters);
+    let expires = meter.u64_observable_gauge("sip_tls_certificate_expiry").with_unit("s");
+    let expires = expires.with_description("when the certificate for TLS ends, in seconds since 1970");
+    let observe = move |observer: &dyn AsyncInstrument<u64>| match read.streams.certificate_expires.value() {
+        0 => {}
+        seconds => observer.observe(seconds, &[]),
+    };
+    expires.with_callback(observe).build();
 }
 
 /// Other edges, by whether they are heard.

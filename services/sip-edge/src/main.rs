@@ -73,7 +73,7 @@ async fn serve(settings: EdgeSettings, mut config: Config, metrics: Metrics) -> 
         Err(error) => return failed(EXIT_UNAVAILABLE, "not started", &error),
     };
     for listener in edge.listeners() {
-        tracing::info!(edge = edge.id().as_str(), udp = %listener.bound, advertised = %listener.advertised, "listening");
+        tracing::info!(edge = edge.id().as_str(), transport = listener.transport.word(), bound = %listener.bound, advertised = %listener.advertised, "listening");
     }
     tracing::info!(admin = %admin_addr, "admin http");
     let outcome = edge.run(stop).await;

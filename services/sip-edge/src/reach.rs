@@ -3,12 +3,19 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use redial_runtime::discovery::{Exposed, Kubernetes, Member, ServiceName};
+use redial_runtime::discovery::{Exposed, Kubernetes, Member, Protocol, ServiceName};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::ListenerConfig;
 use crate::settings::Advertised;
+
+/// What a listener binds.
+type Bind = (Protocol, SocketAddr);
+
+fn bind(listener: &ListenerConfig) -> Bind {
+    (if listener.transport.is_stream() { Protocol::Tcp } else { Protocol::Udp }, listener.bind)
+}
 
 /// Waits until the Service has an address for every listener, and gives it to them. When it loses that address for another one, `moved` is
 /// cancelled.
@@ -20,7 +27,7 @@ pub(crate) async fn advertise_service(
 ) {
     let mut exposed = kubernetes.exposed(service);
     tracing::info!(service = service.name, "waiting for the address that the service is reached by");
-    let binds: Vec<SocketAddr> = listeners.iter().map(|listener| listener.bind).collect();
+    let binds: Vec<Bind> = listeners.iter().map(bind).collect();
     let advertised = loop {
         let state = exposed.borrow_and_update().clone();
         if let Some(found) = addresses(&state, &binds).await {
@@ -47,7 +54,7 @@ pub(crate) async fn advertise_service(
 async fn watch_changes(
     mut exposed: watch::Receiver<Exposed>,
     service: String,
-    binds: Vec<SocketAddr>,
+    binds: Vec<Bind>,
     advertised: Vec<SocketAddr>,
     moved: CancellationToken,
 ) {
@@ -74,11 +81,11 @@ pub(crate) fn turn(members: &[Member], own: &str, round: Duration) -> Duration {
 }
 
 /// Those of each listener, which are of its IP version, or none where a listener has none.
-async fn addresses(exposed: &Exposed, binds: &[SocketAddr]) -> Option<Vec<Vec<SocketAddr>>> {
+async fn addresses(exposed: &Exposed, binds: &[Bind]) -> Option<Vec<Vec<SocketAddr>>> {
     let ips: Vec<IpAddr> = exposed.addresses().await;
-    let of_listener = |bind: &SocketAddr| {
+    let of_listener = |(protocol, bind): &Bind| {
         let fitting = ips.iter().filter(|ip| ip.is_ipv4() == bind.is_ipv4());
-        let all: Vec<_> = fitting.map(|ip| SocketAddr::new(*ip, exposed.port(bind.port()))).collect();
+        let all: Vec<_> = fitting.map(|ip| SocketAddr::new(*ip, exposed.port(*protocol, bind.port()))).collect();
         (!all.is_empty()).then_some(all)
     };
     binds.iter().map(of_listener).collect()
@@ -126,11 +133,12 @@ mod tests {
     #[tokio::test]
     async fn every_listener_gets_an_address_of_its_ip_version() {
         let exposed = Exposed { hosts: ["2001:db8::7", "192.0.2.7", "192.0.2.8"].map(Into::into).to_vec(), ..Exposed::default() };
-        let found = addresses(&exposed, &[addr("0.0.0.0:5060"), addr("[::]:5062")]).await;
+        let udp = |text: &str| (Protocol::Udp, addr(text));
+        let found = addresses(&exposed, &[udp("0.0.0.0:5060"), udp("[::]:5062")]).await;
         assert_eq!(found, Some(vec![vec![addr("192.0.2.7:5060"), addr("192.0.2.8:5060")], vec![addr("[2001:db8::7]:5062")]]));
         let only_v4 = Exposed { hosts: vec!["192.0.2.7".into()], ..Exposed::default() };
-        assert_eq!(addresses(&only_v4, &[addr("0.0.0.0:5060"), addr("[::]:5062")]).await, None);
-        assert_eq!(addresses(&Exposed::default(), &[addr("0.0.0.0:5060")]).await, None);
+        assert_eq!(addresses(&only_v4, &[udp("0.0.0.0:5060"), udp("[::]:5062")]).await, None);
+        assert_eq!(addresses(&Exposed::default(), &[udp("0.0.0.0:5060")]).await, None);
     }
 
     #[test]

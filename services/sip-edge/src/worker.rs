@@ -26,6 +26,7 @@ use crate::endpoint::{Endpoint, EndpointConfig, Now, Outbox, Peer};
 use crate::link::{LinkPort, WorkerInbox};
 use crate::pace::Pace;
 use crate::peers::port::{self, PeerParts, PeerPort};
+use crate::transport::port::StreamPort;
 use crate::transport::{BATCH, Received, UdpListener};
 
 /// Datagrams that wait for one worker from the others.
@@ -69,14 +70,16 @@ impl IdleWorkers {
 #[derive(Debug)]
 pub(crate) struct WorkerParts {
     pub index: u8,
-    /// One per listener, in the order of the configuration.
-    pub sockets: Vec<StdSocket>,
+    /// One per UDP listener, with its index in the configuration.
+    pub sockets: Vec<(u8, StdSocket)>,
     pub config: Arc<EndpointConfig>,
     pub port: LinkPort,
     pub inbox: WorkerInbox,
     pub handovers: Receiver<Handover>,
     /// To every worker's `handovers`, this one's included.
     pub others: Vec<Sender<Handover>>,
+    /// None: no listener is for connections.
+    pub streams: Option<StreamPort>,
     pub peers: Option<PeerParts>,
     pub counters: Arc<Counters>,
     pub spans: Spans,
@@ -97,12 +100,15 @@ pub(crate) fn run(parts: WorkerParts) -> io::Result<()> {
 
 struct Worker {
     index: u8,
-    listeners: Vec<UdpListener>,
+    listeners: Vec<(u8, UdpListener)>,
     endpoint: Endpoint,
     port: LinkPort,
     inbox: WorkerInbox,
     handovers: Receiver<Handover>,
     others: Vec<Sender<Handover>>,
+    streams: Option<StreamPort>,
+    /// What found no connection, for the endpoint's next turn.
+    unreachable: Vec<Handover>,
     peers: Option<PeerPort>,
     counters: Arc<Counters>,
     spans: Spans,
@@ -145,12 +151,14 @@ impl Worker {
     fn new(parts: WorkerParts) -> io::Result<Self> {
         Ok(Self {
             index: parts.index,
-            listeners: parts.sockets.into_iter().map(UdpListener::new).collect::<io::Result<_>>()?,
+            listeners: parts.sockets.into_iter().map(|(i, socket)| Ok((i, UdpListener::new(socket)?))).collect::<io::Result<_>>()?,
             endpoint: Endpoint::new(parts.config, parts.index),
             port: parts.port,
             inbox: parts.inbox,
             handovers: parts.handovers,
             others: parts.others,
+            streams: parts.streams,
+            unreachable: Vec::new(),
             peers: parts.peers.map(PeerPort::new).transpose()?,
             counters: parts.counters,
             spans: parts.spans,
@@ -204,7 +212,7 @@ impl Worker {
         }
         ready.readable = 0;
         ready.writable = 0;
-        for (i, listener) in self.listeners.iter().enumerate() {
+        for (i, listener) in &self.listeners {
             ready.readable |= u64::from(listener.poll_readable(cx).is_ready()) << i;
             ready.writable |= u64::from(listener.poll_backlog(cx).is_ready()) << i;
         }
@@ -213,6 +221,10 @@ impl Worker {
         any |= matches!(self.inbox.replies.poll_recv_many(cx, &mut ready.replies, TURN), Poll::Ready(n) if n > 0);
         any |= matches!(self.inbox.orders.poll_recv_many(cx, &mut ready.orders, TURN), Poll::Ready(n) if n > 0);
         any |= matches!(self.handovers.poll_recv_many(cx, &mut ready.handovers, TURN), Poll::Ready(n) if n > 0);
+        if let Some(streams) = &mut self.streams {
+            any |= matches!(streams.received.poll_recv_many(cx, &mut ready.handovers, TURN), Poll::Ready(n) if n > 0);
+            any |= !self.unreachable.is_empty();
+        }
         if any { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -231,15 +243,18 @@ impl Worker {
         for order in self.ready.orders.drain(..) {
             self.endpoint.on_order(now, order, &mut self.out);
         }
+        for (to, bytes) in self.unreachable.drain(..) {
+            self.endpoint.on_unreachable(now, to, &bytes, &mut self.out);
+        }
         for (from, bytes) in self.ready.handovers.drain(..) {
             self.endpoint.on_datagram(now, from, &bytes, &mut self.out);
         }
         self.behind = false;
-        for (i, listener) in self.listeners.iter().enumerate().filter(|(i, _)| self.ready.readable >> i & 1 == 1) {
+        for (i, listener) in self.listeners.iter().filter(|(i, _)| self.ready.readable >> i & 1 == 1) {
             listener.receive(&mut self.received, &self.counters.sip);
             self.behind |= self.received.count() == BATCH;
             for (addr, bytes) in self.received.datagrams() {
-                self.endpoint.on_datagram(now, Peer { edge: EdgeTag::HERE, listener: i as u8, addr }, bytes, &mut self.out);
+                self.endpoint.on_datagram(now, Peer { edge: EdgeTag::HERE, listener: *i, addr }, bytes, &mut self.out);
             }
         }
         if let Some(peers) = self.peers.as_ref().filter(|_| self.ready.peers & port::READABLE != 0) {
@@ -263,12 +278,15 @@ impl Worker {
         if let Some(peers) = &mut self.peers {
             peers.send(self.ready.peers & port::WRITABLE != 0, &mut self.out, &self.counters.peers);
         }
-        for (i, listener) in self.listeners.iter_mut().enumerate() {
-            if self.ready.writable >> i & 1 == 1 {
+        if let Some(streams) = &self.streams {
+            streams.send(&self.out, &mut self.unreachable);
+        }
+        for (i, listener) in &mut self.listeners {
+            if self.ready.writable >> *i & 1 == 1 {
                 listener.flush(&self.counters.sip);
             }
             let buffer = &self.out.buffer;
-            let mine = self.out.transmits.iter().filter(|transmit| usize::from(transmit.to.listener) == i);
+            let mine = self.out.transmits.iter().filter(|transmit| transmit.to.listener == *i);
             listener.send(mine.filter_map(|t| Some((t.to.addr, buffer.get(t.bytes.clone())?))), &self.counters.sip);
         }
         for (worker, from, bytes) in self.out.handover.drain(..) {
@@ -297,7 +315,8 @@ impl Worker {
             && self.asked == 0
             && self.out.requests.is_empty()
             && self.endpoint.is_idle()
-            && self.listeners.iter().all(UdpListener::is_flushed);
+            && self.listeners.iter().all(|(_, listener)| listener.is_flushed())
+            && self.unreachable.is_empty();
         let idle = idle && self.peers.as_ref().is_none_or(PeerPort::is_flushed);
         if idle != self.reported_idle {
             self.reported_idle = idle;

@@ -149,7 +149,7 @@ impl Process {
             let line = lines.find_map(|line| line.ok().filter(|line| line.contains(key))).expect("the line in the log");
             line.split(key).nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap()
         };
-        let (udp, admin) = (address(" udp="), address(" admin="));
+        let (udp, admin) = (address(" bound="), address(" admin="));
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, udp, admin }
     }

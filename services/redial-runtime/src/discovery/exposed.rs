@@ -34,13 +34,20 @@ impl FromStr for ServiceName {
     }
 }
 
+/// What a port of a Service carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Udp,
+    Tcp,
+}
+
 /// What a Service says about where it is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exposed {
     /// IP addresses and host names: of its load balancer, then its external IPs. Empty while there are none.
     pub hosts: Vec<String>,
-    /// UDP ports: what pods listen on, and what is reached from outside.
-    pub ports: Vec<(u16, u16)>,
+    /// Protocol, what pods listen on, and what is reached from outside.
+    pub ports: Vec<(Protocol, u16, u16)>,
 }
 
 impl Exposed {
@@ -52,12 +59,14 @@ impl Exposed {
         let spec = service.spec.as_ref();
         let external = spec.and_then(|spec| spec.external_ips.clone()).unwrap_or_default();
         let port = |number: i32| u16::try_from(number).ok();
-        let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten().filter(|p| p.protocol.as_deref() == Some("UDP"));
+        let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
         let pairs = ports.filter_map(|p| {
             let outside = port(p.port)?;
+            // TCP is what Kubernetes takes for granted.
+            let protocol = if p.protocol.as_deref() == Some("UDP") { Protocol::Udp } else { Protocol::Tcp };
             match &p.target_port {
-                None => Some((outside, outside)),
-                Some(IntOrString::Int(inside)) => Some((port(*inside)?, outside)),
+                None => Some((protocol, outside, outside)),
+                Some(IntOrString::Int(inside)) => Some((protocol, port(*inside)?, outside)),
                 // A name, which only the pod's own description resolves.
                 Some(IntOrString::String(_)) => None,
             }
@@ -67,8 +76,8 @@ impl Exposed {
 
     /// The port that is reached from outside for one that pods listen on: the same one where the Service does not say.
     #[must_use]
-    pub fn port(&self, inside: u16) -> u16 {
-        self.ports.iter().find(|(one, _)| *one == inside).map_or(inside, |(_, outside)| *outside)
+    pub fn port(&self, protocol: Protocol, inside: u16) -> u16 {
+        self.ports.iter().find(|(of, one, _)| (*of, *one) == (protocol, inside)).map_or(inside, |(.., outside)| *outside)
     }
 
     /// The hosts as IP addresses, in their order. Names are looked up; one that nobody knows is left out.
@@ -157,7 +166,7 @@ mod tests {
     #[test]
     fn ports_are_those_that_the_service_translates() {
         let exposed = Exposed::of(&service(vec![], &[]));
-        assert_eq!([15060, 5062, 5064].map(|port| exposed.port(port)), [5060, 5062, 5064]);
+        assert_eq!([15060, 5062, 5064].map(|port| exposed.port(Protocol::Udp, port)), [5060, 5062, 5064]);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use exposed::{Exposed, ServiceName};
+pub use exposed::{Exposed, Protocol, ServiceName};
 pub use kubernetes::{Kubernetes, NoKubernetes, chain};
 pub use slices::{Which, members_of};
 

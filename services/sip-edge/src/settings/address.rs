@@ -1,23 +1,36 @@
 //! Addresses as an operator writes them.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-/// `udp:ADDRESS:PORT`.
+use crate::endpoint::config::Transport;
+
+/// `udp:ADDRESS:PORT`, or `tcp:` or `tls:`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenAddr(pub SocketAddr);
+pub struct ListenAddr {
+    pub transport: Transport,
+    pub addr: SocketAddr,
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.transport.word(), self.addr)
+    }
+}
 
 impl FromStr for ListenAddr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some((transport, address)) = text.split_once(':') else {
+        let Some((word, address)) = text.split_once(':') else {
             return Err(format!("`{text}` is no listener such as udp:192.0.2.1:5060"));
         };
-        if !transport.eq_ignore_ascii_case("udp") {
-            return Err(format!("`{transport}` is not served; only udp is"));
-        }
-        address.parse().map(Self).map_err(|_| format!("`{address}` is no IP address and port such as 192.0.2.1:5060 or [2001:db8::1]:5060"))
+        let transport = Transport::from_word(word).ok_or_else(|| format!("`{word}` is not served; udp, tcp and tls are"))?;
+        address
+            .parse()
+            .map(|addr| Self { transport, addr })
+            .map_err(|_| format!("`{address}` is no IP address and port such as 192.0.2.1:5060 or [2001:db8::1]:5060"))
     }
 }
 

@@ -1,6 +1,5 @@
 //! From settings to a configuration: what one setting says about another.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +7,9 @@ use redial_core::EdgeId;
 use redial_runtime::discovery::fixed;
 use redial_runtime::settings::Problem;
 
-use super::{EdgeSettings, Mode, SipSettings};
+use super::{EdgeSettings, ListenAddr, Mode, SipSettings};
 use crate::app::{Config, FrontConfig, ListenerConfig, PeersConfig};
+use crate::endpoint::config::Transport;
 use crate::link::{BatchRules, Coordinator};
 use crate::secret;
 use crate::upstream::{Front, Upstreams};
@@ -93,12 +93,16 @@ impl SipSettings {
         let mut problems = Vec::new();
         let listeners = self.listeners(advertised_later, &mut problems);
         let front = self.front(&mut problems);
+        let streams = self.streams.checked(&self.listen, &mut problems);
+        if front.is_some() && !self.listen.iter().any(|listen| listen.transport == Transport::Udp) {
+            problems.push(Problem::new("listen", "mode front needs a udp listener: the servers upstream are reached by UDP"));
+        }
         let domains = self.domains(front.as_ref(), &mut problems);
         self.times(&mut problems);
         if self.mode == Mode::Registrar
             && !self.open
             && self.users.is_none()
-            && self.listen.iter().any(|listen| !listen.0.ip().is_loopback())
+            && self.listen.iter().any(|listen| !listen.addr.ip().is_loopback())
         {
             let text = "without a users file only loopback is served, because anybody could register anything; give --users FILE, or --open to serve anybody";
             problems.push(Problem::new("users", text));
@@ -118,6 +122,7 @@ impl SipSettings {
         match secret {
             Some(secret) if problems.is_empty() => Ok(Config {
                 listeners,
+                streams,
                 domains,
                 users,
                 secret,
@@ -153,7 +158,7 @@ impl SipSettings {
         }
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let host = if host.trim().is_empty() { "edge" } else { host.trim() };
-        match self.listen.first().map_or(0, |listen| listen.0.port()) {
+        match self.listen.first().map_or(0, |listen| listen.addr.port()) {
             0 => EdgeId::new(format!("{host}-{}", std::process::id())),
             port => EdgeId::new(format!("{host}:{port}")),
         }
@@ -173,30 +178,30 @@ impl SipSettings {
         for (i, listen) in listen.iter().enumerate() {
             let advertised = if advertise.len() == 1 { advertise.first() } else { advertise.get(i) };
             match advertised {
-                None if listen.0.ip().is_unspecified() && !advertised_later => {
-                    problem(format!("udp:{} listens on every address; say which one phones reach", listen.0));
+                None if listen.addr.ip().is_unspecified() && !advertised_later => {
+                    problem(format!("{listen} listens on every address; say which one phones reach"));
                 }
                 Some(given) if given.ip().is_unspecified() => problem(format!("phones cannot reach {}", given.ip())),
-                Some(given) if given.ip().is_ipv4() != listen.0.is_ipv4() => {
-                    problem(format!("{} is of another IP version than udp:{}", given.ip(), listen.0));
+                Some(given) if given.ip().is_ipv4() != listen.addr.is_ipv4() => {
+                    problem(format!("{} is of another IP version than {listen}", given.ip()));
                 }
                 _ => {}
             }
-            listeners.push(ListenerConfig { bind: listen.0, advertised: advertised.copied() });
+            listeners.push(ListenerConfig { transport: listen.transport, bind: listen.addr, advertised: advertised.copied() });
         }
         self.doubled(problems);
         listeners
     }
 
     fn doubled(&self, problems: &mut Vec<Problem>) {
-        let addresses: Vec<SocketAddr> = self.listen.iter().map(|listen| listen.0).collect();
-        for (i, address) in addresses.iter().enumerate() {
-            if address.port() != 0 && addresses[..i].contains(address) {
-                problems.push(Problem::new("listen", format!("udp:{address} is given twice")));
+        for (i, listen) in self.listen.iter().enumerate() {
+            let same = |other: &ListenAddr| other.addr == listen.addr && other.transport.is_stream() == listen.transport.is_stream();
+            if listen.addr.port() != 0 && self.listen[..i].iter().any(same) {
+                problems.push(Problem::new("listen", format!("{listen} is taken by another listener")));
             }
         }
-        if addresses.len() > LISTENERS {
-            problems.push(Problem::new("listen", format!("{} listeners; at most {LISTENERS} are served", addresses.len())));
+        if self.listen.len() > LISTENERS {
+            problems.push(Problem::new("listen", format!("{} listeners; at most {LISTENERS} are served", self.listen.len())));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod check;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use redial_runtime::telemetry::TelemetrySettings;
 use crate::upstream::{UpstreamSpec, Way};
 
 pub use address::{Advertised, ListenAddr};
+pub use streams::StreamSettings;
 
 /// Settings of the `sip-edge` binary.
 #[derive(Clone, Debug, Args)]
@@ -55,9 +57,11 @@ pub struct EdgeSettings {
 /// Settings of an edge in whatever process it runs.
 #[derive(Clone, Debug, Args)]
 pub struct SipSettings {
-    /// Where to take SIP, as udp:ADDRESS:PORT; repeatable
-    #[arg(long, value_name = "udp:ADDR", default_value = "udp:127.0.0.1:5060")]
+    /// Where to take SIP, as udp:, tcp: or tls:ADDRESS:PORT; repeatable, the same port may be given for udp and tcp
+    #[arg(long, value_name = "udp|tcp|tls:ADDR", default_value = "udp:127.0.0.1:5060")]
     pub listen: Vec<ListenAddr>,
+    #[command(flatten)]
+    pub streams: StreamSettings,
     /// Address that phones reach, for Via and Record-Route: one for all listeners or one for each in their order [default: the listener's own]
     #[arg(long, value_name = "ADDR")]
     pub advertise: Vec<Advertised>,

@@ -105,7 +105,7 @@ fn a_service_takes_the_place_of_a_list_and_not_both() {
 #[test]
 fn unserved_transports_and_bad_addresses_are_refused() {
     let Err(Stop::Problems(found)) =
-        settings(&["--listen=tcp:127.0.0.1:5060", "--listen=udp:here", "--coordinator=ftp://x", "--workers=0"])
+        settings(&["--listen=sctp:127.0.0.1:5060", "--listen=udp:here", "--coordinator=ftp://x", "--workers=0"])
     else {
         panic!("accepted");
     };

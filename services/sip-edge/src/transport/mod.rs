@@ -1,6 +1,14 @@
-//! Sockets. UDP here; what a transport hands on is a datagram and its [`crate::endpoint::Peer`].
+//! Sockets. What a transport hands on is a message and its [`crate::endpoint::Peer`].
+//!
+//! [`udp`] is each worker's own. [`accept`] takes connections, [`stream`] reads and writes one of them, by TCP or by [`tls`], and [`connections`] is how
+//! workers find it.
 
+pub(crate) mod accept;
+pub(crate) mod connections;
 mod mmsg;
+pub(crate) mod port;
+pub(crate) mod stream;
+pub mod tls;
 pub mod udp;
 
 pub use mmsg::{BATCH, Received};
