@@ -203,6 +203,7 @@ impl From<CallReport> for v1::CallReport {
             CallResult::Failed(code) => Result::Failed(code.into()),
             CallResult::Cancelled => Result::Cancelled(Cancelled {}),
             CallResult::Ended => Result::Ended(Ended {}),
+            CallResult::Challenged(code) => Result::Challenged(code.into()),
         };
         Self { pair: Some(r.pair.into()), fence: r.fence.0, result: Some(result) }
     }
@@ -220,6 +221,7 @@ impl TryFrom<v1::CallReport> for CallReport {
                 Result::Failed(code) => CallResult::Failed(status(code, "call_report.failed")?),
                 Result::Cancelled(_) => CallResult::Cancelled,
                 Result::Ended(_) => CallResult::Ended,
+                Result::Challenged(code) => CallResult::Challenged(status(code, "call_report.challenged")?),
             },
         })
     }

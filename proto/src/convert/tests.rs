@@ -130,6 +130,7 @@ fn event() -> impl Strategy<Value = Event> {
         status().prop_map(CallResult::Failed),
         Just(CallResult::Cancelled),
         Just(CallResult::Ended),
+        status().prop_map(CallResult::Challenged),
     ];
     prop_oneof![
         register().prop_map(Event::Register),

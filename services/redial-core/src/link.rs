@@ -168,6 +168,8 @@ pub enum CallResult {
     Failed(u16),
     /// The caller cancelled before an answer.
     Cancelled,
+    /// A server upstream asks the caller for a password (401, 407): the phone calls again at once, or never.
+    Challenged(u16),
     /// BYE of an established call that was made by a recall: the next caller may have a turn.
     Ended,
 }

@@ -70,6 +70,8 @@ pub struct Phone {
     pub local: SocketAddr,
     /// Answers challenges with this password.
     pub password: Option<String>,
+    /// How long its user waits for anything. A call is given up by CANCEL then.
+    pub patience: Duration,
     edge: SocketAddr,
     socket: UdpSocket,
     /// Received, but not what the script waited for.
@@ -100,6 +102,7 @@ impl Phone {
             who: who.to_owned(),
             local,
             password: None,
+            patience: PATIENCE,
             edge,
             socket,
             inbox: VecDeque::new(),
@@ -186,7 +189,7 @@ impl Phone {
     /// # Errors
     /// When none comes in time.
     pub fn expect(&mut self, method: &str) -> Result<Received> {
-        let found = self.wait_for(now() + PATIENCE, |m| m.is_request(method))?;
+        let found = self.wait_for(now() + self.patience, |m| m.is_request(method))?;
         found.with_context(|| format!("{} waited for {method}", self.who))
     }
 
@@ -248,7 +251,7 @@ impl Phone {
         let sent = MessageBuf::parse(request.as_bytes().to_vec())?;
         let branch = sent.view().top_via().and_then(|v| v.branch().map(str::to_owned)).context("no branch")?;
         let mut pause = T1;
-        let (deadline, mut provisional) = (now() + PATIENCE, false);
+        let (deadline, mut provisional) = (now() + self.patience, false);
         while now() < deadline {
             if !provisional {
                 self.send(request.as_bytes())?;
@@ -262,6 +265,9 @@ impl Phone {
                 provisional = sent.view().method().as_str() == "INVITE";
             }
             pause = (pause * 2).min(T1 * 8);
+        }
+        if sent.view().method().as_str() == "INVITE" {
+            self.send(text::cancel(request)?.as_bytes())?;
         }
         bail!("{} got no final answer to:\n{request}", self.who)
     }

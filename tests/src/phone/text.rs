@@ -48,6 +48,17 @@ pub(super) fn bye(phone: &Phone, call: &Call, branch: &str) -> String {
     in_dialog(phone, call, "BYE", call.cseq + 1, branch)
 }
 
+/// CANCEL of an INVITE without Route (RFC 3261 section 9.1).
+pub(super) fn cancel(invite: &str) -> Result<String> {
+    let (head, _) = invite.split_once("\r\n\r\n").context("no end of headers")?;
+    let copied = head
+        .split("\r\n")
+        .filter(|line| ["INVITE ", "Via:", "Max-F", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|start| line.starts_with(start)));
+    let head: String = copied.map(|line| format!("{line}\r\n")).collect();
+    let head = head.replacen("INVITE ", "CANCEL ", 1).replace(" INVITE\r\n", " CANCEL\r\n");
+    Ok(format!("{head}Content-Length: 0\r\n\r\n"))
+}
+
 /// A request of the callee, through the route set that the INVITE brought (RFC 3261 section 12.1.1).
 pub(super) fn callee_in_dialog(phone: &Phone, invite: Message<'_>, method: &str, cseq: u32, branch: &str) -> Result<String> {
     let local = phone.local;

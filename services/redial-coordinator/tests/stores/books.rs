@@ -125,8 +125,14 @@ impl<S: WatchStore> Run<S> {
             _ => {
                 let call = self.calls.get(self.dice.below(self.calls.len().max(1))).cloned();
                 let Some(call) = call else { return Event::Locate(Locate { aor: aor("bob") }) };
-                let results =
-                    [CallResult::Established, CallResult::Failed(486), CallResult::Failed(603), CallResult::Cancelled, CallResult::Ended];
+                let results = [
+                    CallResult::Challenged(407),
+                    CallResult::Established,
+                    CallResult::Failed(486),
+                    CallResult::Failed(603),
+                    CallResult::Cancelled,
+                    CallResult::Ended,
+                ];
                 Event::CallReport(CallReport { pair: call.pair, fence: call.fence, result: self.dice.of(&results) })
             }
         }

@@ -1,6 +1,8 @@
 //! Somebody looks at a watch, and what an INVITE of the caller means for it.
 
-use super::{CALL_TIMEOUT, Case, Decision, Situation};
+use std::time::Duration;
+
+use super::{Case, Decision, Situation};
 use crate::UnixMillis;
 use crate::store::Turn;
 use crate::watch::{EndReason, State, Watch};
@@ -61,13 +63,13 @@ impl Case<'_> {
         self.claim(rung, attempts)
     }
 
-    /// The caller dials and the callee is there: by our recall or by itself (rung 0).
-    pub(super) fn call_seen(self) -> Decision {
+    /// The caller dials and the callee is there: by our recall or by itself (rung 0). The outcome is awaited for so long.
+    pub(super) fn calling(self, time: Duration) -> Decision {
         let rung = match self.watch.state {
             State::Armed => 0,
             State::Claimed { rung, .. } | State::Recalling { rung, .. } | State::Calling { rung, .. } => rung,
         };
-        let until = self.now.after(CALL_TIMEOUT);
+        let until = self.now.after(time);
         self.step(self.next(State::Calling { rung, until }), until, self.keep_turn(until))
     }
 

@@ -100,7 +100,7 @@ pub fn on(now: UnixMillis, policy: &Policy, watch: &Watch, input: &Input) -> Dec
         Input::Look(situation) => case.look(situation),
         Input::Undelivered { fence } => case.undelivered(fence),
         Input::Recall { fence, rung, result } => case.recall_report(fence, rung, result),
-        Input::CallSeen => case.call_seen(),
+        Input::CallSeen => case.calling(CALL_TIMEOUT),
         Input::Call { fence, result } => case.call_report(fence, result),
         Input::CalleeOffline { .. } | Input::Cancel => Decision::Nothing,
     }

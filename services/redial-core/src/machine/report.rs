@@ -51,6 +51,8 @@ impl Case<'_> {
     pub(super) fn call_report(self, fence: Fence, result: CallResult) -> Decision {
         match result {
             CallResult::Failed(_) if self.is_call(fence) => self.attempt_failed(),
+            // The call with the password is awaited like the one that the phone was asked to make.
+            CallResult::Challenged(_) if self.is_call(fence) => self.calling(self.policy.recall_timeout),
             _ => Decision::Nothing,
         }
     }

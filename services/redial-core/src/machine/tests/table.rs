@@ -327,6 +327,20 @@ fn failed_call_keeps_the_place_and_a_decline_ends() {
 }
 
 #[test]
+fn a_caller_who_is_asked_for_a_password_calls_again_soon_or_has_failed() {
+    let timeout = policy().recall_timeout;
+    let Decision::Step { step, order: None, .. } = decide(CALLING, call(CallResult::Challenged(407))) else { panic!("no step") };
+    let until = NOW.after(timeout);
+    assert_eq!((step.next.state, step.due, step.next.attempts), (State::Calling { rung: 1, until }, until, 0));
+    let look = Input::Look(super::super::Situation::default());
+    let after = on(until, &policy(), &step.next, &look);
+    assert!(matches!(after, Decision::Step { step, .. } if step.next.state == State::Armed && step.next.attempts == 1));
+    for state in [State::Armed, CLAIMED, RECALLING] {
+        assert_eq!(decide(state, call(CallResult::Challenged(401))), Decision::Nothing);
+    }
+}
+
+#[test]
 fn call_given_up_is_cancelled_and_a_bye_releases_the_turn() {
     let end = |reason| Decision::End { reason, turn: Turn::Release };
     assert_eq!(decide(CALLING, call(CallResult::Cancelled)), end(EndReason::Cancelled));

@@ -56,6 +56,7 @@ impl Core {
         let What::Call { route, .. } = &upward.what else { return self.pass_on(now, server, *fork, None, out) };
         // A challenge is no answer yet: the phone will call again, with credentials.
         if matches!(code, 401 | 407) {
+            self.report(now, &fork, CallResult::Challenged(code), out);
             return self.pass_on(now, server, *fork, None, out);
         }
         let policies = self.config.policies.load();
@@ -101,6 +102,10 @@ impl Core {
         let What::Call { route, told } = &upward.what else { return };
         if *told == Told::Yes {
             return self.report(now, fork, result, out);
+        }
+        // Given up before it rang, and told to nobody: a server that is silent says so half a minute later, when the pair may wait anew.
+        if *told == Told::No && result == CallResult::Cancelled {
+            return;
         }
         if let Some(event) = upward.event(RouteStage::Ringing).filter(|_| route.caller.is_some()) {
             self.ask(now, event, Continuation::Settled { result, since: fork.since }, out);

@@ -251,7 +251,7 @@ fn called(now: Now, since: Instant, watch: &WatchRef, result: CallResult) -> Opt
         Span::new("INVITE", SpanKind::Server, parent.child("INVITE", start.0), Some(parent), &watch.pair).at(start, now.since(since));
     let code = match result {
         CallResult::Established | CallResult::Ended => 200,
-        CallResult::Failed(code) => code,
+        CallResult::Failed(code) | CallResult::Challenged(code) => code,
         CallResult::Cancelled => 487,
     };
     let failed = code >= 300;

@@ -190,6 +190,12 @@ fn a_call_given_up_before_the_coordinator_has_answered_is_reported_all_the_same(
     assert_eq!(stage(&driver), (RouteStage::Ringing, true));
     driver.reply(online_watched(&[]));
     assert_eq!(results(&mut driver), [CallResult::Cancelled]);
+    // Nobody has heard of one that did not ring.
+    let sent = driver.receive(ALICE, &invite("3", CREDENTIALS));
+    driver.receive(SERVER, &sent[0].response(100, ""));
+    driver.receive(ALICE, &request("CANCEL", "sip:bob@example.com", "3", ""));
+    assert_eq!(codes(&driver.receive(SERVER, &sent[0].response(487, ""))).last(), Some(&487));
+    assert!(driver.requests.is_empty());
 }
 
 #[test]
@@ -240,6 +246,15 @@ fn a_server_that_stays_out_of_the_call_is_left_out() {
     let sent = driver.receive(BOB, &bye(BOB, "phone", "a1", &format!("{far}, {near}"), "4"));
     assert_eq!(sent[0].to.to_string(), ALICE);
     assert_eq!(results(&mut driver), [CallResult::Ended]);
+}
+
+#[test]
+fn a_watched_call_that_is_asked_for_a_password_is_no_call_yet() {
+    let mut driver = front();
+    let sent = known_calls(&mut driver, online_watched(&[]));
+    let sent = driver.receive(SERVER, &sent[0].response(407, "Proxy-Authenticate: Digest realm=\"example.com\", nonce=\"n\"\r\n"));
+    assert_eq!(sent.last().map(Sent::status), Some(407));
+    assert_eq!(results(&mut driver), [CallResult::Challenged(407)]);
 }
 
 /// The server that alice's calls to bob go to first, and the other.
