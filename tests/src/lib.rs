@@ -23,6 +23,7 @@ pub mod softphone;
 pub mod splitter;
 pub mod stories;
 pub mod wait;
+pub mod wire;
 
 pub use cluster::Cluster;
 pub use kamailio::Kamailio;

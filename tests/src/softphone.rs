@@ -30,37 +30,85 @@ enum Control {
     Pipe,
 }
 
+/// How a phone reaches the service.
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
+    Udp,
+    Tcp,
+    /// Trusting this authority (PEM file) alone.
+    Tls {
+        ca: &'a str,
+    },
+}
+
+impl By<'_> {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls { .. } => "tls",
+        }
+    }
+
+    fn ca(self) -> Option<String> {
+        match self {
+            Self::Tls { ca } => Some(ca.to_owned()),
+            Self::Udp | Self::Tcp => None,
+        }
+    }
+}
+
 impl SoftPhone {
-    /// baresip at a free port, registering by `sip`.
+    /// baresip at a free port, registering by `sip` over UDP.
     /// # Errors
     /// When it is not installed.
     pub fn baresip(who: &str, sip: SocketAddr) -> Result<Self> {
+        Self::baresip_by(who, sip, By::Udp)
+    }
+
+    /// # Errors
+    /// When it is not installed.
+    pub fn baresip_by(who: &str, sip: SocketAddr, by: By<'_>) -> Result<Self> {
         // It takes the port after the one for SIP, too, for TLS.
         let (scratch, control, local) = (Scratch::new("baresip")?, ports::free()?, ports::free_row(Ipv4Addr::LOCALHOST.into(), 2)?);
         let modules = ["g711.so", "aubridge.so", "ctrl_tcp.so"].map(|module| format!("module {module}\n")).concat();
         let config = format!(
             "module_path /usr/lib/baresip/modules\nsip_listen {local}\naudio_player aubridge,nil\naudio_source aubridge,nil\n\
              audio_alert aubridge,nil\ncall_max_calls 4\n{modules}module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\n\
-             ctrl_tcp_listen {control}\n"
+             ctrl_tcp_listen {control}\n{}",
+            by.ca().map(|ca| format!("sip_cafile {ca}\n")).unwrap_or_default()
         );
         scratch.file("config", &config)?;
-        scratch.file("accounts", &format!("<sip:{who}@{DOMAIN}>;outbound=\"sip:{sip};transport=udp\";regint=600;answermode=auto\n"))?;
+        let way = format!("sip:{sip};transport={}", by.word());
+        scratch.file("accounts", &format!("<sip:{who}@{DOMAIN}>;outbound=\"{way}\";regint=600;answermode=auto\n"))?;
         scratch.file("contacts", "")?;
         let dir = scratch.path().display().to_string();
         let process = Process::spawn(Path::new("baresip"), ["-f", &dir, "-s", "-v"], scratch.path(), scratch.path().join("log"))?;
         Ok(Self { process, scratch, control: Control::Tcp(control) })
     }
 
-    /// linphonec at a free port, registering by `sip`.
+    /// linphonec at a free port, registering by `sip` over UDP.
     /// # Errors
     /// When it is not installed.
     pub fn linphone(who: &str, sip: SocketAddr) -> Result<Self> {
+        Self::linphone_by(who, sip, By::Udp)
+    }
+
+    /// # Errors
+    /// When it is not installed.
+    pub fn linphone_by(who: &str, sip: SocketAddr, by: By<'_>) -> Result<Self> {
         let (scratch, local, media) = (Scratch::new("linphone")?, ports::free()?, ports::free()?);
+        let way = format!("sip:{sip};transport={}", by.word());
         let rc = format!(
-            "[sip]\nsip_port={}\nsip_tcp_port=0\nsip_tls_port=0\ndefault_proxy=0\nguess_hostname=0\ncontact=sip:{who}@127.0.0.1\n\
-             register_only_when_network_is_up=0\n[rtp]\naudio_rtp_port={}\n[proxy_0]\nreg_proxy=<sip:{sip};transport=udp>\n\
-             reg_route=<sip:{sip};transport=udp;lr>\nreg_identity=sip:{who}@{DOMAIN}\nreg_expires=600\nreg_sendregister=1\npublish=0\n",
+            "[sip]\nsip_port={}\nsip_tcp_port={}\nsip_tls_port={}\nroot_ca={}\nverify_server_cn=0\ndefault_proxy=0\nguess_hostname=0\ncontact=sip:{who}@127.0.0.1\n\
+             register_only_when_network_is_up=0\n[rtp]\naudio_rtp_port={}\n[proxy_0]\nreg_proxy=<{way}>\n\
+             reg_route=<{way};lr>\nreg_identity=sip:{who}@{DOMAIN}\nreg_expires=600\nreg_sendregister=1\npublish=0\n",
             local.port(),
+            // -1: a connection is made from any port.
+            if matches!(by, By::Tcp) { -1 } else { 0 },
+            if matches!(by, By::Tls { .. }) { -1 } else { 0 },
+            // It reads names of a certificate, and no addresses; the authority is checked all the same.
+            by.ca().unwrap_or_default(),
             media.port()
         );
         scratch.file("rc", &rc)?;

@@ -3,9 +3,10 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use redial_tests::authority::Authority;
 use redial_tests::grafana::{self, Exported, chart, unknown_names};
 use redial_tests::wait::PATIENCE;
-use redial_tests::{Cluster, stories, until};
+use redial_tests::{Cluster, Edge, ports, stories, until};
 
 /// Metrics of others that alerts may use, with their labels: of Prometheus itself and of kube-state-metrics.
 const OF_OTHERS: [(&str, &[&str]); 2] = [("up", &[]), ("kube_pod_container_status_restarts_total", &["container"])];
@@ -19,7 +20,13 @@ fn exported() -> Result<Exported> {
         until(reason, PATIENCE, || Ok((cluster.sum("redial_watches_ended_total", &[("reason", reason)]) >= 1.0).then_some(())))?;
     }
     let (mut exported, front) = (Exported::new(), cluster.front()?);
-    let services = cluster.edges.iter().chain([&front]).map(|edge| &edge.service).chain(cluster.coordinators.iter().map(|c| &c.service));
+    let (authority, tls) = (Authority::new()?, format!("tls:{}", ports::free()?));
+    let issued = authority.issue("edge")?;
+    let coordinators: Vec<_> = cluster.coordinators.iter().collect();
+    let tls = Edge::start(&coordinators, &["--listen", &tls, "--tls-cert", &issued.cert, "--tls-key", &issued.key])?;
+    tls.service.wait_metric("sip_tls_certificate_expiry_seconds", &[], 1.0)?;
+    let services =
+        cluster.edges.iter().chain([&front, &tls]).map(|edge| &edge.service).chain(cluster.coordinators.iter().map(|c| &c.service));
     for service in services {
         for (name, labels) in service.metrics()?.series() {
             let known = exported.entry(name.to_owned()).or_default();

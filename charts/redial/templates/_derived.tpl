@@ -8,6 +8,13 @@
 {{ printf (ternary "[$(%s)]" "$(%s)" (eq $root.Values.ipFamily "IPv6")) (index . 1) }}
 {{- end -}}
 
+{{- /* Port of the first UDP listener; empty without one. */ -}}
+{{- define "redial.udpPort" -}}
+{{- $port := "" -}}
+{{- range reverse .Values.edge.listeners }}{{ if eq .transport "udp" }}{{ $port = .port }}{{ end }}{{ end -}}
+{{- $port -}}
+{{- end -}}
+
 {{- define "redial.advertise" -}}
 {{- if .Values.edge.advertise -}}{{ .Values.edge.advertise }}
 {{- else if .Values.edge.hostNetwork -}}node

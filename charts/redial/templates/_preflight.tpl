@@ -59,19 +59,31 @@
 {{- end -}}
 
 {{- $names := list "admin" "peers" -}}
-{{- $udp := list (int $edge.ports.peers) -}}
+{{- $taken := dict "UDP" (list (int $edge.ports.peers)) "TCP" (list (int $edge.ports.admin)) -}}
+{{- $transports := list -}}
 {{- range $edge.listeners -}}
 {{- if has .name $names -}}
 {{- $problems = append $problems (printf "edge.listeners: %s is the name of another port" .name) -}}
 {{- end -}}
-{{- if has (int .port) $udp -}}
-{{- $problems = append $problems (printf "edge.listeners: UDP port %d of %s is taken by another listener or by edge.ports.peers" (int .port) .name) -}}
+{{- $protocol := ternary "UDP" "TCP" (eq .transport "udp") -}}
+{{- if has (int .port) (get $taken $protocol) -}}
+{{- $problems = append $problems (printf "edge.listeners: %s port %d of %s is taken by another listener or by edge.ports" $protocol (int .port) .name) -}}
 {{- end -}}
 {{- if and .nodePort (eq $edge.service.type "ClusterIP") -}}
 {{- $problems = append $problems (printf "edge.listeners: %s has a nodePort, but edge.service.type is ClusterIP" .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
-{{- $udp = append $udp (int .port) -}}
+{{- $transports = append $transports .transport -}}
+{{- $_ := set $taken $protocol (append (get $taken $protocol) (int .port)) -}}
+{{- end -}}
+{{- if and (has "tls" $transports) (not $edge.tls.secretName) -}}
+{{- $problems = append $problems "edge.tls: a tls listener needs a certificate; name a Secret of type kubernetes.io/tls by edge.tls.secretName" -}}
+{{- end -}}
+{{- if and $edge.tls.secretName (not (has "tls" $transports)) -}}
+{{- $problems = append $problems "edge.tls: no listener is for tls; add one to edge.listeners, or leave edge.tls.secretName empty" -}}
+{{- end -}}
+{{- if and $front (not (has "udp" $transports)) -}}
+{{- $problems = append $problems "edge.listeners: the servers of front.upstreams are reached by UDP; give a udp listener, too" -}}
 {{- end -}}
 
 {{- range $part := list "edge" "coordinator" -}}
@@ -80,7 +92,7 @@
 {{- $problems = append $problems (printf "%s.autoscaling: minReplicas is greater than maxReplicas" $part) -}}
 {{- end -}}
 {{- range $name, $_ := $values.settings -}}
-{{- if has $name (list "admin" "advertise" "advertise-service" "config" "coordinator" "coordinator-service" "credentials" "domain" "drain-delay" "edge-id" "grace" "listen" "log" "log-format" "mode" "open" "otlp-endpoint" "peer" "peer-listen" "peer-service" "policy" "policy-namespace" "redis" "redis-ca" "redis-cert" "redis-key" "replica-name" "secret-file" "upstream" "upstream-path" "users") -}}
+{{- if has $name (list "admin" "advertise" "advertise-service" "config" "coordinator" "coordinator-service" "credentials" "domain" "drain-delay" "edge-id" "grace" "listen" "log" "log-format" "mode" "open" "otlp-endpoint" "peer" "peer-listen" "peer-service" "policy" "policy-namespace" "redis" "redis-ca" "redis-cert" "redis-key" "replica-name" "secret-file" "tls-cert" "tls-key" "upstream" "upstream-path" "users") -}}
 {{- $problems = append $problems (printf "%s.settings: --%s is set from other values of this chart" $part $name) -}}
 {{- end -}}
 {{- end -}}

@@ -17,7 +17,7 @@ fn lines(output: &Output) -> Vec<String> {
 fn every_bad_key_has_a_line_and_the_exit_code_is_64() {
     let path = std::env::temp_dir().join(format!("sip-edge-start-{}.toml", std::process::id()));
     std::fs::write(&path, "domian = \"example.com\"\nbatch-linger = \"soon\"\n").unwrap();
-    let output = sip_edge(&["--config", path.to_str().unwrap(), "--listen=tcp:127.0.0.1:5060", "--worker=3", "--admin=nowhere"]);
+    let output = sip_edge(&["--config", path.to_str().unwrap(), "--listen=sctp:127.0.0.1:5060", "--worker=3", "--admin=nowhere"]);
     assert_eq!(output.status.code(), Some(64));
     let lines = lines(&output);
     for key in ["domian", "batch-linger", "listen", "worker", "admin"] {
@@ -40,7 +40,7 @@ fn help_names_flag_variable_and_default_of_each() {
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
     for word in [
-        "--listen <udp:ADDR>",
+        "--listen <udp|tcp|tls:ADDR>",
         "[env: REDIAL_LISTEN]",
         "[default: udp:127.0.0.1:5060]",
         "REDIAL_COORDINATOR",
