@@ -124,6 +124,12 @@ fn certificates_for_a_collector_are_read_before_anything_starts() -> Result<()> 
 fn help_names_every_setting_with_its_variable() -> Result<()> {
     const SIP: &[&str] = &[
         "listen",
+        "tls-cert",
+        "tls-key",
+        "max-connections",
+        "connections-per-ip",
+        "connection-idle",
+        "connection-message",
         "advertise",
         "domain",
         "mode",
@@ -252,5 +258,26 @@ fn an_address_that_is_taken_fails_the_start() -> Result<()> {
     let status = process.wait(PATIENCE)?;
     ensure!(status.code() == Some(69), "{status}");
     ensure!(process.log().contains(&taken.to_string()), "{}", process.log());
+    Ok(())
+}
+
+#[test]
+fn a_tls_listener_needs_a_certificate_and_its_own_key() -> Result<()> {
+    let authority = Authority::new()?;
+    let (ours, others) = (authority.issue("ours")?, authority.issue("others")?);
+    let listen = "--listen=tls:127.0.0.1:0";
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&[listen], &["tls-cert: is needed", "tls-key: is needed"]),
+        (&[listen, "--tls-cert", "/nowhere.pem", "--tls-key", &ours.key], &["tls-cert: /nowhere.pem: "]),
+        (&[listen, "--tls-cert", &ours.cert, "--tls-key", &ours.cert], &["tls-key: "]),
+        (&[listen, "--tls-cert", &ours.cert, "--tls-key", &others.key], &["tls-cert: certificate and key"]),
+        (&["--tls-cert", &ours.cert, "--tls-key", &ours.key], &["tls-cert: is for nobody", "tls-key: is for nobody"]),
+    ];
+    for (args, lines) in cases {
+        let said = refused("sip-edge", &[&["--domain", "example.com"], args].concat())?;
+        for line in lines {
+            ensure!(said.lines().filter(|said| said.starts_with(line)).count() == 1, "{line}:\n{said}");
+        }
+    }
     Ok(())
 }

@@ -130,7 +130,7 @@ fn a_renewed_certificate_is_taken_and_a_bad_one_is_not() -> Result<()> {
 
 #[test]
 fn messages_by_a_connection_may_come_in_any_pieces_but_must_come() -> Result<()> {
-    let served = Served::start(&Policy::default(), &["--connection-message", "4s", "--max-connections-per-address", "3"])?;
+    let served = Served::start(&Policy::default(), &["--connection-message", "4s", "--connections-per-ip", "3"])?;
     let mut phone = Wire::connect("alice", served.tcp)?;
     let options = format!("sip:{DOMAIN}");
     let pipelined: String = (0..50).map(|_| phone.request("OPTIONS", &options, "")).collect();

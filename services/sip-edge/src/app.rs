@@ -59,7 +59,7 @@ pub struct StreamsConfig {
     /// There whenever a listener is for TLS.
     pub tls: Option<TlsFiles>,
     pub max_connections: usize,
-    pub max_connections_per_address: usize,
+    pub connections_per_ip: usize,
     /// Nothing has come by a connection.
     pub idle: Duration,
     /// A message is not complete.
@@ -238,7 +238,7 @@ impl Config {
         })?;
         let (idle, drain, stop) = (Arc::<IdleWorkers>::default(), CancellationToken::new(), CancellationToken::new());
         let (others, handovers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVERS)).unzip();
-        let limits = (self.streams.max_connections, self.streams.max_connections_per_address);
+        let limits = (self.streams.max_connections, self.streams.connections_per_ip);
         let connections = Arc::new(Connections::new(limits.0, limits.1, Arc::clone(&counters)));
         let by_stream = streams.iter().fold(0, |bits, listener| bits | 1 << listener.index);
         let (to_workers, mut received): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(port::RECEIVED)).unzip();

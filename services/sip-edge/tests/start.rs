@@ -40,7 +40,7 @@ fn help_names_flag_variable_and_default_of_each() {
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
     for word in [
-        "--listen <udp|tcp|tls:ADDR>",
+        "--listen <TRANSPORT:ADDR>",
         "[env: REDIAL_LISTEN]",
         "[default: udp:127.0.0.1:5060]",
         "REDIAL_COORDINATOR",

@@ -58,7 +58,7 @@ pub struct EdgeSettings {
 #[derive(Clone, Debug, Args)]
 pub struct SipSettings {
     /// Where to take SIP, as udp:, tcp: or tls:ADDRESS:PORT; repeatable, the same port may be given for udp and tcp
-    #[arg(long, value_name = "udp|tcp|tls:ADDR", default_value = "udp:127.0.0.1:5060")]
+    #[arg(long, value_name = "TRANSPORT:ADDR", default_value = "udp:127.0.0.1:5060")]
     pub listen: Vec<ListenAddr>,
     #[command(flatten)]
     pub streams: StreamSettings,

@@ -24,7 +24,7 @@ pub struct StreamSettings {
     pub max_connections: u32,
     /// Connections that may be open from one address; phones behind one NAT share it
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_connections_per_address: u32,
+    pub connections_per_ip: u32,
     /// A connection by which nothing has come for so long is closed; longer than phones wait between two registrations
     #[arg(long, value_name = "TIME", default_value = "2h", value_parser = duration)]
     pub connection_idle: Duration,
@@ -44,7 +44,7 @@ impl StreamSettings {
         StreamsConfig {
             tls: self.tls(listen.iter().any(|listen| listen.transport == Transport::Tls), problems),
             max_connections: self.max_connections as usize,
-            max_connections_per_address: self.max_connections_per_address as usize,
+            connections_per_ip: self.connections_per_ip as usize,
             idle: self.connection_idle,
             message: self.connection_message,
         }
