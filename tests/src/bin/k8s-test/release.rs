@@ -139,6 +139,14 @@ impl Release {
         Ok(())
     }
 
+    /// Uninstalls without waiting for anybody's last transaction, and removes the namespace.
+    pub fn abandon(&self) -> Result<()> {
+        self.namespace.helm(&["uninstall", self.name])?;
+        self.namespace.kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force"])?;
+        self.namespace.kubectl(&["delete", "namespace", self.namespace.0, "--timeout=120s"])?;
+        Ok(())
+    }
+
     /// Uninstalls and waits until no object of any kind that carries the release's label is left.
     pub fn uninstall(&self) -> Result<()> {
         self.namespace.helm(&["uninstall", self.name, "--wait", "--timeout", "120s"])?;

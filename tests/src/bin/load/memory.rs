@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use redial_coordinator::store::RedisStore;
 use redial_core::link::{BindingChange, ContactChange, Register};
 use redial_core::{Aor, Binding, Pair, TraceContext, Watch, WatchStore, WatchTrace};
-use redial_tests::{Cluster, DOMAIN, Phone, Policy, until};
+use redial_tests::{Cluster, DOMAIN, Phone, Policy, Redis, until};
 
 /// Unless another number is given.
 pub const COUNT: usize = 100_000;
@@ -21,7 +21,9 @@ const SETTLED: Duration = Duration::from_secs(10);
 
 pub fn measure(count: usize) -> Result<()> {
     ensure!((1..=1_000_000).contains(&count), "from 1 to 1000000, not {count}");
-    let cluster = Cluster::start(1, 1, &Policy::default().set("traceRatio", "0.0"))?;
+    // Whose buffers are none of the records'.
+    let redis = Redis::with(&["--appendonly", "no"])?;
+    let cluster = Cluster::on(redis, 1, 1, &Policy::default().set("traceRatio", "0.0"))?;
     let (caller, callee) = (name("caller", 0), name("callee", 0));
     let mut phone = Phone::registered(&caller, cluster.edges[0].sip)?;
     phone.miss(&callee)?;
