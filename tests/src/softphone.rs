@@ -1,4 +1,5 @@
-//! Soft phones that people use, without a sound card: Debian's baresip and linphone. They answer calls by themselves.
+//! Soft phones that people use, without a sound card: Debian's baresip and linphone. They answer calls by themselves, and
+//! challenges by the password of all users.
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::kamailio::PASSWORD;
 use crate::process::{Process, Scratch};
 use crate::{DOMAIN, ports, until};
 
@@ -80,7 +82,7 @@ impl SoftPhone {
         );
         scratch.file("config", &config)?;
         let way = format!("sip:{sip};transport={}", by.word());
-        scratch.file("accounts", &format!("<sip:{who}@{DOMAIN}>;outbound=\"{way}\";regint=600;answermode=auto\n"))?;
+        scratch.file("accounts", &format!("<sip:{who}@{DOMAIN}>;outbound=\"{way}\";regint=600;answermode=auto;auth_user={who};auth_pass={PASSWORD}\n"))?;
         scratch.file("contacts", "")?;
         let dir = scratch.path().display().to_string();
         let process = Process::spawn(Path::new("baresip"), ["-f", &dir, "-s", "-v"], scratch.path(), scratch.path().join("log"))?;
@@ -102,7 +104,8 @@ impl SoftPhone {
         let rc = format!(
             "[sip]\nsip_port={}\nsip_tcp_port={}\nsip_tls_port={}\nroot_ca={}\nverify_server_cn=0\ndefault_proxy=0\nguess_hostname=0\ncontact=sip:{who}@127.0.0.1\n\
              register_only_when_network_is_up=0\n[rtp]\naudio_rtp_port={}\n[proxy_0]\nreg_proxy=<{way}>\n\
-             reg_route=<{way};lr>\nreg_identity=sip:{who}@{DOMAIN}\nreg_expires=600\nreg_sendregister=1\npublish=0\n",
+             reg_route=<{way};lr>\nreg_identity=sip:{who}@{DOMAIN}\nreg_expires=600\nreg_sendregister=1\npublish=0\n\
+             [auth_info_0]\nusername={who}\nuserid={who}\npasswd={PASSWORD}\nrealm={DOMAIN}\n",
             local.port(),
             // -1: a connection is made from any port.
             if matches!(by, By::Tcp) { -1 } else { 0 },
