@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test lint fmt crd bench dashboards images chart-test cluster cluster-down clean compiler tools k8s-test compose-test
+.PHONY: help demo demo-front test lint fmt crd bench dashboards images chart-test cluster cluster-down clean compiler tools k8s-test compose-test
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,6 +12,11 @@ help: ## print this list
 demo: compiler ## build `redial` and play the whole story with two phones over real UDP (installs nothing but a C compiler when there is none)
 	cargo build --release --package redial --bin redial
 	$(TARGET)/release/redial demo
+
+demo-front: compiler ## the same story in front of a Kamailio that stays registrar and proxy (installs kamailio by apt when missing)
+	@tests/install /usr/sbin/kamailio:kamailio
+	cargo build --release --package redial --bin redial
+	$(TARGET)/release/redial demo --front
 
 test: compiler tools ## build everything and run every test (installs redis-server, openssl, sip-tester, kamailio, prometheus, dnsmasq and two soft phones by apt when missing)
 	tests/run-tests

@@ -114,6 +114,17 @@ fn the_demo_succeeds_only_when_the_call_was_connected() -> Result<()> {
 }
 
 #[test]
+fn the_demo_in_front_of_kamailio_shows_both_legs() -> Result<()> {
+    let demo = redial(&["demo", "--front"])?;
+    let said = text(&demo);
+    ensure!(demo.status.success() && said.trim_end().ends_with("connected"), "{said}");
+    for message in ["407 Proxy Auth", "404 Not Found", "REFER", "INVITE", "BYE", "kamailio"] {
+        ensure!(said.contains(message), "{message} is missing in the ladder:\n{said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_demo_fails_against_a_server_that_remembers_nothing() -> Result<()> {
     let server = Standalone::start(&Policy::default().set("enabled", "false"), &[])?;
     let demo = redial(&["demo", "--server", &server.sip.to_string()])?;

@@ -126,12 +126,13 @@ impl<S: WatchStore> Parts<S> {
 impl Parts<MemoryStore> {
     /// An open server on a free port of loopback, with everything else as it is by default.
     pub async fn for_demo(domain: &str) -> Result<Self> {
-        let sources = reader::Sources {
-            args: ["--listen=udp:127.0.0.1:0", "--control=127.0.0.1:0", "--settle=500ms", &format!("--domain={domain}")]
-                .map(Into::into)
-                .to_vec(),
-            ..Default::default()
-        };
+        Self::with(&["--listen=udp:127.0.0.1:0", &format!("--domain={domain}")])
+    }
+
+    /// In memory, with these settings.
+    pub fn with(args: &[&str]) -> Result<Self> {
+        let args = ["--control=127.0.0.1:0", "--settle=500ms"].iter().chain(args).map(Into::into).collect();
+        let sources = reader::Sources { args, ..Default::default() };
         let settings: Settings = reader::read_from(Command::new("demo"), &sources).map_err(|stop| anyhow::anyhow!("{stop:?}"))?;
         let metrics = Metrics::new()?;
         match Self::build(settings, Arc::new(MemoryStore::new()), None, &metrics, &Readiness::default()) {

@@ -33,9 +33,10 @@ async fn tell(alice: &mut Phone<'_>, bob: &mut Phone<'_>) -> Result<()> {
 
     chapter(&format!("{} calls {}, whose phone is switched off", caller.name, callee.name));
     let missed = alice.call(&callee.aor(), "missed", "").await?.answer;
-    ensure!(missed.status() == 480, "the INVITE to an absent callee was answered {}, not 480", missed.status());
-    let Some(Some(granted)) = missed.message.view().expires() else { bail!("the 480 grants no watch") };
-    ensure!(missed.header(Header::CallInfo)?.contains("purpose=call-completion"), "the 480 has no call-completion Call-Info");
+    // 480 is ours; a server behind an edge has its own word for it.
+    ensure!(missed.status() >= 400, "the INVITE to an absent callee was answered {}", missed.status());
+    let Some(Some(granted)) = missed.message.view().expires() else { bail!("the {} grants no watch", missed.status()) };
+    ensure!(missed.header(Header::CallInfo)?.contains("purpose=call-completion"), "the answer has no call-completion Call-Info");
 
     chapter(&format!("redial remembers the two for {granted} s; {}'s phone comes back", callee.name));
     bob.register(3600).await?;

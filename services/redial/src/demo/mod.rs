@@ -1,6 +1,9 @@
 //! `redial demo`: the whole story between real UDP sockets, as a ladder with timestamps.
 
 mod cost;
+mod front;
+mod kamailio;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,10 +27,16 @@ pub struct Options {
     /// Play against a server that runs already (open on loopback, domain example.com) instead of one of our own
     #[arg(long, value_name = "ADDR")]
     server: Option<SocketAddr>,
+    /// Play in front of a Kamailio, which is started for it (`apt-get install kamailio`) and asks both phones for their passwords
+    #[arg(long, conflicts_with = "server")]
+    front: bool,
 }
 
 /// Plays the story and prints it. Fails unless the call was really connected.
 pub async fn run(options: Options) -> Result<()> {
+    if options.front {
+        return front::run().await;
+    }
     let stop = CancellationToken::new();
     let (server, running) = match options.server {
         Some(server) => (server, None),
@@ -46,6 +55,11 @@ pub async fn run(options: Options) -> Result<()> {
         running.abort();
     }
     outcome?;
+    tell_cost(&ladder)
+}
+
+/// The end of a story that went well.
+fn tell_cost(ladder: &Ladder) -> Result<()> {
     let lines = ladder.lines();
     let spent = cost::spent(&lines);
     print(&format!("\n  {} messages on the wire, {spent} of them for the recall\n\n", lines.len()));

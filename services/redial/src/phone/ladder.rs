@@ -16,11 +16,13 @@ pub enum Arrow {
     FromServer,
 }
 
-/// Which phone: on which side of the server it is drawn.
+/// Who is at the other end: on which side of the server it is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     Left,
     Right,
+    /// A server behind ours, beyond the right column.
+    Far,
 }
 
 /// One message on the wire.
@@ -39,17 +41,30 @@ pub struct Line {
 #[derive(Debug)]
 pub struct Ladder {
     start: Instant,
+    width: usize,
+    far: bool,
     lines: Mutex<Vec<Line>>,
 }
 
-/// Characters between two columns.
+/// Characters between two columns: of three, and of four.
 const WIDTH: usize = 34;
+const NARROW: usize = 28;
 
 impl Ladder {
     /// Prints the heads of the three columns.
     pub fn new(left: &str, middle: &str, right: &str) -> Self {
-        print(&format!("{:>11}{left:<half$}{middle:^WIDTH$}{right:>half$}\n", "", half = WIDTH / 2 + 2));
-        Self { start: clock::instant(), lines: Mutex::default() }
+        Self::of(WIDTH, left, middle, right, None)
+    }
+
+    /// With one for the server behind ours.
+    pub fn with_far(left: &str, middle: &str, right: &str, far: &str) -> Self {
+        Self::of(NARROW, left, middle, right, Some(far))
+    }
+
+    fn of(width: usize, left: &str, middle: &str, right: &str, far: Option<&str>) -> Self {
+        let beyond = far.map(|far| format!("{far:>width$}")).unwrap_or_default();
+        print(&format!("{:>11}{left:<half$}{middle:^width$}{right:>half$}{beyond}\n", "", half = width / 2 + 2));
+        Self { start: clock::instant(), width, far: far.is_some(), lines: Mutex::default() }
     }
 
     /// Adds one message and prints it at once, so that the story unfolds as it happens.
@@ -62,7 +77,7 @@ impl Ladder {
             None => first.split(' ').next().unwrap_or_default().to_owned(),
         };
         let line = Line { at: self.start.elapsed(), lane, arrow, title, method: message.view().method().as_str().to_owned() };
-        print(&format!("{}\n", Drawn(&line)));
+        print(&format!("{}\n", Drawn { line: &line, width: self.width, far: self.far }));
         if let Ok(mut lines) = self.lines.lock() {
             lines.push(line);
         }
@@ -74,19 +89,25 @@ impl Ladder {
     }
 }
 
-/// One line between the left column and the middle, or between the middle and the right one.
-struct Drawn<'a>(&'a Line);
+/// One line between the middle column and another.
+struct Drawn<'a> {
+    line: &'a Line,
+    width: usize,
+    far: bool,
+}
 
 impl fmt::Display for Drawn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = WIDTH - 2;
-        let line = self.0;
+        let Self { line, width: column, far } = *self;
+        let span = if line.lane == Lane::Far { 2 * column + 1 } else { column };
+        let width = span - 2;
         let on_the_left = line.lane == Lane::Left;
         let to_right = (line.arrow == Arrow::ToServer) == on_the_left;
         let title: String = line.title.chars().take(width - 3).collect();
         let dashes = "-".repeat(width - 3 - title.chars().count());
         let shaft = if to_right { format!("-{title}-{dashes}>") } else { format!("<{dashes}-{title}-") };
         let (left, right) = if on_the_left { (shaft.as_str(), "") } else { ("", shaft.as_str()) };
-        write!(f, "{:>8.3}s  |{left:^WIDTH$}|{right:^WIDTH$}|", line.at.as_secs_f64())
+        write!(f, "{:>8.3}s  |{left:^column$}|{right:^span$}|", line.at.as_secs_f64())?;
+        if far && line.lane != Lane::Far { write!(f, "{:column$}|", "") } else { Ok(()) }
     }
 }

@@ -1,0 +1,69 @@
+//! `redial demo --front`: the story before a Kamailio, which stays registrar and proxy.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use sip_core::MessageBuf;
+use tokio::net::UdpSocket;
+use tokio_util::sync::CancellationToken;
+
+use super::kamailio::{Kamailio, PASSWORD};
+use super::{DOMAIN, PATIENCE, tell_cost};
+use crate::output::print;
+use crate::phone::{Arrow, Ladder, Lane, User};
+use crate::standalone::Parts;
+use crate::story;
+
+/// Two listeners: one for phones, and one for the server, which knows it by the address of the tap between them.
+pub async fn run() -> Result<()> {
+    let kamailio = Kamailio::start(PATIENCE).await?;
+    let tap = UdpSocket::bind("127.0.0.1:0").await.context("a tap needs a UDP port")?;
+    let between = tap.local_addr()?;
+    // The port of the phones' listener is known only when it is bound, but its advertised address must be given when the other's is.
+    let phones = UdpSocket::bind("127.0.0.1:0").await?.local_addr()?;
+    let parts = Parts::with(&[
+        "--mode=front",
+        &format!("--upstream={DOMAIN}={between}"),
+        "--listen=udp:127.0.0.1:0",
+        &format!("--advertise={between}"),
+        &format!("--listen=udp:{phones}"),
+        &format!("--advertise={phones}"),
+    ])?;
+    let inner = parts.edge.listeners().first().context("no listener")?.bound;
+    print(&format!(
+        "alice and bob are two phones on UDP sockets; redial listens on udp:{phones}, in front of kamailio on udp:{}, which is their registrar\n\n",
+        kamailio.addr
+    ));
+    let ladder = Arc::new(Ladder::with_far("alice", "redial", "bob", "kamailio"));
+    let stop = CancellationToken::new();
+    let passing = tokio::spawn(pass(tap, inner, kamailio.addr, Arc::clone(&ladder)));
+    let running = tokio::spawn(parts.run(stop.clone()));
+    let user = |name: &str| User { name: name.to_owned(), domain: DOMAIN.to_owned(), password: Some(PASSWORD.to_owned()) };
+    let outcome = story::play(phones, [user("alice"), user("bob")], &ladder, PATIENCE).await;
+    stop.cancel();
+    running.abort();
+    passing.abort();
+    outcome.with_context(|| format!("kamailio said: {}", kamailio.log()))?;
+    tell_cost(&ladder)
+}
+
+/// Passes datagrams between the edge and the server, and notes them.
+async fn pass(tap: UdpSocket, edge: SocketAddr, server: SocketAddr, ladder: Arc<Ladder>) -> std::io::Result<()> {
+    let mut buffer = vec![0; 65_535];
+    loop {
+        let (len, from) = tap.recv_from(&mut buffer).await?;
+        let (arrow, to) = if from == server { (Arrow::ToServer, edge) } else { (Arrow::FromServer, server) };
+        let datagram = &buffer[..len];
+        if !is_check(datagram) {
+            ladder.note(Lane::Far, arrow, datagram);
+        }
+        tap.send_to(datagram, to).await?;
+    }
+}
+
+/// The edge's own OPTIONS, by which it knows that the server is there, and their answers: no part of the story.
+fn is_check(datagram: &[u8]) -> bool {
+    let message = MessageBuf::parse(datagram.to_vec());
+    message.is_ok_and(|message| message.view().from().is_some_and(|from| from.uri.user.is_empty()))
+}
