@@ -82,7 +82,10 @@ impl SoftPhone {
         );
         scratch.file("config", &config)?;
         let way = format!("sip:{sip};transport={}", by.word());
-        scratch.file("accounts", &format!("<sip:{who}@{DOMAIN}>;outbound=\"{way}\";regint=600;answermode=auto;auth_user={who};auth_pass={PASSWORD}\n"))?;
+        scratch.file(
+            "accounts",
+            &format!("<sip:{who}@{DOMAIN}>;outbound=\"{way}\";regint=600;answermode=auto;auth_user={who};auth_pass={PASSWORD}\n"),
+        )?;
         scratch.file("contacts", "")?;
         let dir = scratch.path().display().to_string();
         let process = Process::spawn(Path::new("baresip"), ["-f", &dir, "-s", "-v"], scratch.path(), scratch.path().join("log"))?;
