@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use redial_tests::authority::Authority;
+use redial_tests::front::Site;
+use redial_tests::kamailio::{PATH, user};
 use redial_tests::process::Scratch;
 use redial_tests::softphone::{By, SoftPhone};
 use redial_tests::wait::PATIENCE;
@@ -112,6 +114,21 @@ fn a_caller_whose_connection_was_lost_is_recalled_when_it_is_back() -> Result<()
     ensure!(refer.contains(&format!("Refer-To: <sip:bob@{DOMAIN}>")) && refer.contains(";transport=tcp>"), "{refer}");
     alice.answer(&refer, "202 Accepted")?;
     served.metric("redial_recalls_total", &[("result", "accepted")], 1.0)
+}
+
+/// Servers upstream speak UDP; the way to the phone is in the Path, and so is its connection.
+#[test]
+fn a_phone_by_tcp_is_reached_through_a_server_that_we_stand_before() -> Result<()> {
+    let tcp = ports::free()?;
+    let site = Site::start(1, 1, &[PATH], &["--listen", &format!("tcp:{tcp}")])?;
+    let mut alice = user("alice", site.edge(0))?;
+    alice.register(600)?;
+    let missed = alice.invite("bob", "Redial-Period: 600\r\n")?;
+    ensure!((missed.status(), missed.is_remembered()) == (404, true), "{}", missed.status());
+    let bob = SoftPhone::baresip_by("bob", tcp, By::Tcp)?;
+    let refer = alice.expect("REFER").with_context(|| bob.log())?;
+    alice.take_recall(&refer).with_context(|| bob.log())?;
+    site.over(1)
 }
 
 #[test]

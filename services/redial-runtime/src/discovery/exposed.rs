@@ -167,6 +167,7 @@ mod tests {
     fn ports_are_those_that_the_service_translates() {
         let exposed = Exposed::of(&service(vec![], &[]));
         assert_eq!([15060, 5062, 5064].map(|port| exposed.port(Protocol::Udp, port)), [5060, 5062, 5064]);
+        assert_eq!(exposed.port(Protocol::Tcp, 15060), 443, "the same port by another protocol is another one");
     }
 
     #[tokio::test]

@@ -130,7 +130,7 @@ impl Endpoint {
         let Some(uri) = Uri::parse(request.request_uri()) else {
             return core.respond_statelessly(from, request, reply::plain(400), out);
         };
-        // sips asks for TLS on every hop, which no listener offers.
+        // sips asks for TLS on every hop, and the callee may come by any listener.
         if uri.scheme != Scheme::Sip {
             return core.respond_statelessly(from, request, reply::plain(416), out);
         }
