@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use redial_tests::kamailio::{self, Kamailio, PATH, UNAVAILABLE, user};
-use redial_tests::softphone::SoftPhone;
+use redial_tests::softphone::{By, SoftPhone};
 use redial_tests::{Policy, Sipp, Standalone, ports, redial, until};
 
 type Start = fn(&str, std::net::SocketAddr) -> Result<SoftPhone>;
@@ -23,8 +23,12 @@ impl Server {
     }
 
     fn front(policy: &Policy) -> Result<Self> {
-        let behind = vec![Kamailio::start(&[PATH, UNAVAILABLE])?];
-        let options = kamailio::before(&behind);
+        Self::front_with(policy, &[PATH, UNAVAILABLE], &[])
+    }
+
+    fn front_with(policy: &Policy, defines: &[&'static str], more: &[String]) -> Result<Self> {
+        let behind = vec![Kamailio::start(defines)?];
+        let options = [&kamailio::before(&behind), more].concat();
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         Ok(Self { redial: Standalone::start(policy, &options)?, behind })
     }
@@ -164,4 +168,23 @@ fn baresip_comes_back_and_is_called() -> Result<()> {
 fn linphone_comes_back_and_is_called() -> Result<()> {
     is_called(SoftPhone::linphone, &Server::own(&policy())?)?;
     is_called(SoftPhone::linphone, &Server::front(&policy())?)
+}
+
+/// The server behind speaks UDP alone; its users need not.
+#[test]
+fn phones_by_tcp_call_and_are_called_through_a_front() -> Result<()> {
+    for (defines, way) in [(&[PATH, UNAVAILABLE][..], "path"), (&[UNAVAILABLE], "contact")] {
+        let tcp = ports::free()?;
+        let more = [format!("--listen=tcp:{tcp}"), format!("--upstream-path={way}")];
+        let server = Server::front_with(&policy().set("ladder", "[3]"), defines, &more)?;
+        let alice = SoftPhone::baresip_by("alice", tcp, By::Tcp)?;
+        server.redial.service.wait_metric("sip_responses_sent_total", &[("method", "REGISTER"), ("status", "200")], 1.0)?;
+        alice.dial("bob")?;
+        server.redial.service.wait_metric("redial_watches_armed_total", &[], 1.0)?;
+        let bob = SoftPhone::linphone_by("bob", tcp, By::Tcp)?;
+        let connected = server.redial.service.wait_ended("connected", 1);
+        connected.map_err(|error| error.context(bob.log()).context(alice.log()))?;
+        alice.hang_up()?;
+    }
+    Ok(())
 }
