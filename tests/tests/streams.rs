@@ -150,9 +150,9 @@ fn messages_by_a_connection_may_come_in_any_pieces_but_must_come() -> Result<()>
     let served = Served::start(&Policy::default(), &["--connection-message", "4s", "--connections-per-ip", "3"])?;
     let mut phone = Wire::connect("alice", served.tcp)?;
     let options = format!("sip:{DOMAIN}");
-    let pipelined: String = (0..50).map(|_| phone.request("OPTIONS", &options, "")).collect();
+    let pipelined: String = (0..300).map(|_| phone.request("OPTIONS", &options, "")).collect();
     phone.send(&pipelined)?;
-    for _ in 0..50 {
+    for _ in 0..300 {
         ensure!(phone.read()?.starts_with("SIP/2.0 200 "));
     }
     let dribbled = phone.request("OPTIONS", &options, "");
@@ -175,6 +175,19 @@ fn messages_by_a_connection_may_come_in_any_pieces_but_must_come() -> Result<()>
     served.metric("sip_connections_closed_total", &[("reason", "handshake")], 1.0)?;
     served.metric("sip_connections_refused_total", &[("reason", "address_full")], 1.0)?;
     phone.register()
+}
+
+#[test]
+fn who_asks_and_never_reads_is_hung_up_on_and_costs_nobody_else() -> Result<()> {
+    let served = Served::start(&Policy::default(), &[])?;
+    let (mut deaf, mut alice) = (Wire::connect("mallory", served.tcp)?, Wire::connect("alice", served.tcp)?);
+    // More than the kernel keeps for a connection that is not read, which is some megabytes.
+    let many: String = (0..500).map(|_| deaf.request("OPTIONS", &format!("sip:{DOMAIN}"), "")).collect();
+    let asked = (0..1000).take_while(|_| deaf.send(&many).is_ok()).count();
+    ensure!(asked < 1000, "every question was taken in");
+    served.metric("sip_connections_closed_total", &[("reason", "slow")], 1.0)?;
+    served.metric("sip_edge_queue_drops_total", &[("queue", "connection")], 1.0)?;
+    alice.register()
 }
 
 #[test]
