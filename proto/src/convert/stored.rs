@@ -58,6 +58,7 @@ impl From<&Watch> for v1::WatchRecord {
             parked: w.parked,
             caller_flow: w.caller_flow.as_str().into(),
             caller_seen: w.caller_seen,
+            past: w.past.0,
             traceparent: traceparent(w.trace.map(|trace| trace.armed)),
             recall_span: w.trace.and_then(|trace| trace.recall).map_or(0, |recall| recall.span_id()),
             state: match w.state {
@@ -98,6 +99,7 @@ impl v1::WatchRecord {
             parked: self.parked,
             caller_flow: Flow::new(self.caller_flow),
             caller_seen: self.caller_seen,
+            past: Fence(self.past),
             trace,
         })
     }

@@ -77,6 +77,7 @@ fn watch() -> impl Strategy<Value = Watch> {
             parked,
             caller_flow: Flow::new(flow),
             caller_seen,
+            past: Fence(caller_seen / 2),
             trace,
         },
     )

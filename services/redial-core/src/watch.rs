@@ -23,6 +23,8 @@ pub struct Watch {
     /// [`crate::binding::fingerprint`] of the caller's bindings when its last recall was ordered; 0 when none was. A parked watch whose
     /// caller has others by now has overlooked a REGISTER.
     pub caller_seen: u64,
+    /// The caller has heard that the callee is away while a call of the two was under way: what is reported late of calls with earlier fences is past.
+    pub past: Fence,
     /// Only a watch that is traced has one; [`TraceContext::sample`](crate::TraceContext::sample) decides when it is armed.
     pub trace: Option<WatchTrace>,
 }

@@ -135,6 +135,7 @@ mod tests {
             parked: false,
             caller_flow: Flow::new("udp/0/192.0.2.9:5060"),
             caller_seen: 0,
+            past: Fence(0),
             trace: None,
         }
     }

@@ -83,6 +83,7 @@ async fn stored(store: &Flaky, state: State) -> Watch {
         parked: false,
         caller_flow: Flow::default(),
         caller_seen: 0,
+        past: Fence(0),
         trace: None,
     };
     store.arm(now, std::slice::from_ref(&watch)).await.unwrap();

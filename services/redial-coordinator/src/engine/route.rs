@@ -150,6 +150,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             parked: false,
             caller_flow: route.flow,
             caller_seen: 0,
+            past: Fence(0),
             trace,
         };
         Ok(Next::Arm { watch, period })

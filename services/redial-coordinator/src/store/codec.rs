@@ -64,7 +64,7 @@ mod tests {
             let watch = Watch {
                 pair: pair(), fence: Fence(fence), state, attempts, parked,
                 armed_at: UnixMillis(times[0]), deadline: UnixMillis(times[1]), not_before: UnixMillis(times[2]),
-                caller_flow: Flow::new(flow), caller_seen: times[0] ^ times[1],
+                caller_flow: Flow::new(flow), caller_seen: times[0] ^ times[1], past: Fence(times[1]),
                 trace: redial_core::TraceContext::new(times[0].into(), times[1]).map(|armed| redial_core::WatchTrace { armed, recall: None }),
             };
             prop_assert_eq!(decode_watch(pair(), &encode_watch(&watch)), Ok(watch));

@@ -83,7 +83,10 @@ impl Case<'_> {
             return self.end(EndReason::Expired, Turn::Release);
         }
         // Backing off is over: the callee will have come back when the next recall is made.
-        let next = Watch { deadline, attempts, not_before: self.now, ..self.next(State::Armed) };
+        let mut next = Watch { deadline, attempts, not_before: self.now, ..self.next(State::Armed) };
+        if matches!(w.state, State::Calling { .. }) {
+            next.past = next.fence;
+        }
         Decision::Step { step: self.change(next, self.away_until(deadline), Turn::Release), order: None, recheck: true }
     }
 }

@@ -115,9 +115,9 @@ impl Case<'_> {
         self.watch.fence == fence && matches!(self.watch.state, State::Calling { .. })
     }
 
-    /// This record, not an earlier one of the pair, has had this fence: the first is its arming time.
+    /// This record, not an earlier one of the pair, has had this fence, and not for a call before the latest miss: the first is its arming time.
     fn has_had(self, fence: Fence) -> bool {
-        (self.watch.armed_at.0..=self.watch.fence.0).contains(&fence.0)
+        (self.watch.armed_at.0.max(self.watch.past.0)..=self.watch.fence.0).contains(&fence.0)
     }
 
     fn turn_until(self, until: crate::UnixMillis) -> Turn {

@@ -20,6 +20,7 @@ pub(crate) fn watch(state: State) -> Watch {
         parked: false,
         caller_flow: Flow::default(),
         caller_seen: 0,
+        past: Fence(0),
         trace: None,
     }
 }

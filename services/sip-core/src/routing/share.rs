@@ -1,27 +1,18 @@
 //! Which of several pods behind one address handles a server transaction, when every one of its datagrams may reach another pod.
 
 use super::EdgeTag;
-use crate::message::{Message, Via};
-use crate::transaction::key::has_cookie;
+use crate::message::Message;
 
-/// A number that is the same on every pod for the request, its retransmissions, its ACK and its CANCEL, which share the top Via's branch and sent-by
-/// (RFC 3261 sections 9.1, 17.1.1.3 and 17.2.3). Requests of RFC 2543's clients share dialog and CSeq number instead.
+/// A number that is the same on every pod for all requests of a call before its dialog has a token of ours: the INVITE, its retransmissions, its ACK
+/// and CANCEL, and the INVITE that comes again with credentials, all of one Call-ID (RFC 3261 sections 8.1.3.5, 9.1 and 17.1.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share(u64);
 
 impl Share {
-    /// `seed` is the same on all pods and known to nobody else, so that nobody can aim at one pod. None: no readable top Via.
+    /// `seed` is the same on all pods and known to nobody else, so that nobody can aim at one pod. None: no Call-ID.
     #[must_use]
     pub fn of(request: Message<'_>, seed: u64) -> Option<Self> {
-        let via = request.top_via()?;
-        Some(Self(match via.branch() {
-            Some(branch) if has_cookie(branch) => of_branch(seed, branch, &via),
-            _ => {
-                let number = request.cseq().map_or(0, |cseq| cseq.number);
-                let parts = [request.call_id().unwrap_or_default(), request.from_tag().unwrap_or_default()];
-                add(parts.iter().fold(seed, |hash, part| add(hash, part.bytes())), number.to_be_bytes())
-            }
-        }))
+        Some(Self(add(seed, request.call_id()?.bytes())))
     }
 
     /// The pod that all pick who know the same `edges`, in whatever order: highest random weight (Thaler and Ravishankar, 1998). One that comes or goes
@@ -36,12 +27,6 @@ impl Share {
     pub fn worker(self, count: u8) -> u8 {
         (mix(self.0) % u64::from(count.max(1))) as u8
     }
-}
-
-fn of_branch(seed: u64, branch: &str, via: &Via<'_>) -> u64 {
-    let hash = add(seed, branch.bytes());
-    let hash = add(hash, via.host.bytes().map(|byte| byte.to_ascii_lowercase()));
-    add(hash, via.port_or_default().to_be_bytes())
 }
 
 /// 64-bit FNV-1a, because pods of different builds must agree; the mark keeps parts apart.
@@ -71,19 +56,13 @@ mod tests {
     }
 
     #[test]
-    fn everything_of_a_transaction_has_the_same_share() {
-        for invite in [INVITE.to_owned(), INVITE.replace("z9hG4bKabc", "1")] {
-            for method in ["ACK", "CANCEL"] {
-                let other = invite.replace("INVITE", method).replace("bob@example.com>\r\nFrom", "bob@example.com>;tag=ours\r\nFrom");
-                assert_eq!(share(&other), share(&invite), "{other}");
-            }
+    fn everything_of_a_call_has_the_same_share() {
+        for method in ["ACK", "CANCEL"] {
+            let other = INVITE.replace("INVITE", method).replace("bob@example.com>\r\nFrom", "bob@example.com>;tag=ours\r\nFrom");
+            assert_eq!(share(&other), share(INVITE), "{other}");
         }
-        assert_eq!(
-            share(&INVITE.replace("Phone.example.com;", "phone.EXAMPLE.com:5060;")),
-            share(INVITE),
-            "sent-by is compared, not spelled"
-        );
-        assert_ne!(share(&INVITE.replace("z9hG4bKabc", "z9hG4bKabd")), share(INVITE));
+        assert_eq!(share(&INVITE.replace("z9hG4bKabc", "z9hG4bKabd").replace("CSeq: 7", "CSeq: 8")), share(INVITE), "with credentials");
+        assert_ne!(share(&INVITE.replace("c1@x", "c2@x")), share(INVITE));
         assert_ne!(Share::of(MessageBuf::parse(INVITE.into()).unwrap().view(), 8), Some(share(INVITE)), "nobody without the seed can tell");
     }
 

@@ -126,6 +126,12 @@ impl Core {
         let id = self.pending.fresh_id();
         out.requests.push(Request { id, timeout: self.config.coordinator_timeout.max(REPORT_TIMEOUT), event, trace });
     }
+
+    /// Tells the coordinator what it did not answer in time, for as long as a report may take.
+    pub(crate) fn tell_late(&mut self, now: Now, event: Event, out: &mut Outbox) {
+        let id = self.pending.insert(now.instant, Continuation::Told);
+        out.requests.push(Request { id, timeout: REPORT_TIMEOUT, event, trace: None });
+    }
 }
 
 /// Our Via in what leaves by that listener.

@@ -123,10 +123,11 @@ impl Endpoint {
             Continuation::Route { server, route, since } => core.on_routed(now, server, since, *route, reply, out),
             Continuation::Locate { server, aor } => core.on_located(now, server, &aor, reply, out),
             Continuation::Upward { server, route, order, since } => core.on_upward(now, server, since, *route, order, reply, out),
+            Continuation::Told => {}
             Continuation::Ringing { server } => core.on_ringing(server, reply),
             Continuation::Held { server, fork } => core.on_held(now, server, fork, reply, out),
             Continuation::Settled { result, since } => core.on_settled(now, since, result, reply, out),
-            Continuation::Learned { server, aor, code, bytes } => core.on_learned(now, server, &aor, code, bytes, reply, out),
+            Continuation::Learned { server, register, code, bytes } => core.on_learned(now, server, *register, code, bytes, reply, out),
         }
     }
 

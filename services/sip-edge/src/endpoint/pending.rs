@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use redial_core::Aor;
-use redial_core::link::{CallResult, Route};
+use redial_core::link::{CallResult, Register, Route};
 use rustc_hash::FxHashMap;
 
 use super::proxy::Fork;
@@ -49,10 +49,12 @@ pub(crate) enum Continuation {
         result: CallResult,
         since: Instant,
     },
+    /// Nobody waits any more.
+    Told,
     /// A server's 2xx to a REGISTER.
     Learned {
         server: Id,
-        aor: Aor,
+        register: Box<Register>,
         code: u16,
         bytes: Vec<u8>,
     },

@@ -47,6 +47,7 @@ fn arm(store: &RedisStore, callee: &Aor) -> Side {
         parked: false,
         caller_flow,
         caller_seen: 0,
+        past: Fence(0),
         trace: None,
     };
     let mut pipeline = redis::pipe();
@@ -165,6 +166,7 @@ async fn what_is_noted_for_a_watch_that_has_just_ended_is_taken_back() {
         parked: true,
         caller_flow: Flow::default(),
         caller_seen: 0,
+        past: Fence(0),
         trace: None,
     };
     store.stepped(NOW, &ended).await.unwrap();

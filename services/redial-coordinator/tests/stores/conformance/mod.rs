@@ -89,6 +89,7 @@ pub fn watch(pair: Pair, armed_at: UnixMillis) -> Watch {
         parked: false,
         caller_flow: Flow::new("udp/0/192.0.2.9:5060"),
         caller_seen: 0,
+        past: Fence(0),
         trace: None,
     }
 }

@@ -290,6 +290,18 @@ fn callers_new_invite_is_awaited_as_a_call() {
 }
 
 #[test]
+fn p1_what_is_reported_late_of_an_earlier_call_does_not_end_what_was_granted_since() {
+    let called = watch(CALLING);
+    let Decision::Step { step, .. } = on(NOW, &policy(), &called, &Input::CalleeOffline { granted: DEADLINE }) else { panic!() };
+    let late = Input::Call { fence: called.fence, result: CallResult::Established };
+    assert_eq!(on(NOW, &policy(), &step.next, &late), Decision::Nothing);
+    // A call that comes after it does.
+    let Decision::Step { step, .. } = on(NOW, &policy(), &step.next, &Input::CallSeen) else { panic!() };
+    let answered = Input::Call { fence: step.next.fence, result: CallResult::Established };
+    assert!(matches!(on(NOW, &policy(), &step.next, &answered), Decision::End { .. }));
+}
+
+#[test]
 fn callee_gone_again_keeps_the_place_and_the_remaining_time() {
     let granted = UnixMillis(DEADLINE.0 + 50_000);
     for (state, deadline) in [(State::Armed, granted), (CLAIMED, DEADLINE), (RECALLING, DEADLINE), (CALLING, DEADLINE)] {

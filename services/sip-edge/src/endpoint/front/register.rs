@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use redial_core::Aor;
-use redial_core::link::{Event, Registered, Reply};
+use redial_core::link::{Event, Failure, Register, Registered, Reply};
 use sip_core::Message;
 use sip_core::message::{Contact, Edit, Header, NameAddr};
 use sip_core::routing::PathToken;
@@ -87,18 +86,32 @@ impl Core {
         let granted = |contact: &NameAddr<'_>| granted(&self.config, response, contact);
         match registrar::learned(&self.config, now, entry.from, request.view(), granted) {
             Some(register) => {
-                let continuation = Continuation::Learned { server, aor: register.aor.clone(), code, bytes };
+                let continuation = Continuation::Learned { server, register: Box::new(register.clone()), code, bytes };
                 self.ask(now, Event::Register(register), continuation, out);
             }
             None => drop(self.respond_with(now, server, code, bytes, out)),
         }
     }
 
-    /// The registrar's word holds, whatever our store says (P6).
+    /// The registrar's word holds, whatever our store says (P6). Nobody waits for a coordinator that is slow, but it is told: somebody may wait for
+    /// this phone.
     #[expect(clippy::too_many_arguments, reason = "what the continuation holds")]
-    pub(crate) fn on_learned(&mut self, now: Now, server: Id, aor: &Aor, code: u16, bytes: Vec<u8>, reply: Reply, out: &mut Outbox) {
-        if let Reply::Registered(Registered::Bindings(bindings)) = &reply {
-            self.config.known.learn_registered(&self.config, aor, bindings);
+    pub(crate) fn on_learned(
+        &mut self,
+        now: Now,
+        server: Id,
+        register: Register,
+        code: u16,
+        bytes: Vec<u8>,
+        reply: Reply,
+        out: &mut Outbox,
+    ) {
+        match reply {
+            Reply::Registered(Registered::Bindings(bindings)) => {
+                self.config.known.learn_registered(&self.config, &register.aor, &bindings);
+            }
+            Reply::Failed(Failure::Timeout) => self.tell_late(now, Event::Register(register), out),
+            _ => {}
         }
         self.respond_with(now, server, code, bytes, out);
     }

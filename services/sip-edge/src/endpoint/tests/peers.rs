@@ -20,6 +20,15 @@ const NAMES: [&str; 2] = ["edge-0", "edge-1"];
 const ALICE_AT: [&str; 2] = ["198.51.100.1:1000", "198.51.100.2:2000"];
 const BOB_AT: [&str; 2] = ["198.51.100.1:1001", "198.51.100.2:2001"];
 
+/// Each branch is another call's: the Call-ID picks the edge.
+fn request(method: &str, uri: &str, branch: &str, extra: &str) -> String {
+    super::request(method, uri, branch, extra).replace("call-1", &format!("id-of-{branch}"))
+}
+
+fn invite(branch: &str, extra: &str) -> String {
+    super::invite(branch, extra).replace("call-1", &format!("id-of-{branch}"))
+}
+
 struct Edges {
     drivers: [Driver; 2],
     /// Edges whose datagrams to each other arrive.
