@@ -65,6 +65,7 @@ pub struct Situation {
 
 /// What to do about it.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once: a box would be an allocation for every step")]
 pub enum Decision {
     /// The input does not concern this watch (any more).
     Nothing,
