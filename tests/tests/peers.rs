@@ -90,7 +90,8 @@ impl Shared {
             coordinator("redial_watches", &[]),
             coordinator("redial_watches_armed_total", &[]),
             ["connected", "cancelled", "failed", "expired"].map(|reason| coordinator("redial_watches_ended_total", &[("reason", reason)])),
-            ["ordered", "accepted", "refused", "unreachable"].map(|result| coordinator("redial_recalls_total", &[("result", result)])),
+            ["ordered", "accepted", "refused", "unreachable", "silent"]
+                .map(|result| coordinator("redial_recalls_total", &[("result", result)])),
         )
     }
 

@@ -115,8 +115,8 @@ fn p3_a_recall_outlives_the_coordinator_that_ordered_it() -> Result<()> {
     let _silent = alice.expect("REFER")?;
     let holder = holder(&cluster)?;
     cluster.coordinators[holder].service.process.kill()?;
-    let unreachable = || cluster.sum("redial_recalls_total", &[("result", "unreachable")]);
-    until("the survivor to hear of the recall", PATIENCE, || Ok((unreachable() == 1.0).then_some(())))?;
+    let silent = || cluster.sum("redial_recalls_total", &[("result", "silent")]);
+    until("the survivor to hear of the recall", PATIENCE, || Ok((silent() == 1.0).then_some(())))?;
     alice.register(600)?;
     let again = alice.expect("REFER")?;
     ensure!(cluster.recalls() == 1.0, "the survivor made one recall");
@@ -191,7 +191,7 @@ fn p5_a_register_is_not_delayed_by_the_recalls_it_causes() -> Result<()> {
     }
     ensure!(recalled == WAITING);
     let metrics = redial.service.metrics()?;
-    for result in ["accepted", "refused", "unreachable"] {
+    for result in ["accepted", "refused", "unreachable", "silent"] {
         ensure!(metrics.sum("redial_recalls_total", &[("result", result)]) == 0.0, "no recall is over yet");
     }
     Ok(())

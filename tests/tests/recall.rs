@@ -151,6 +151,68 @@ fn a_phone_that_accepts_and_does_nothing_is_asked_in_another_way() -> Result<()>
     redial.service.wait_ended("connected", 1)
 }
 
+/// Alice's phone, or something before it, drops REFERs that come outside of a call.
+fn deaf_to_refers() -> Result<(Standalone, Phone, Phone)> {
+    recalled(&Policy::default().set("ladder", "[1, 2, 3]").set("recallTimeout", "\"3s\""))
+}
+
+#[test]
+fn a_phone_that_ignores_refers_is_called_and_transferred() -> Result<()> {
+    let (redial, mut alice, mut bob) = deaf_to_refers()?;
+    alice.expect("REFER")?;
+    let call = alice.expect("INVITE")?;
+    ensure!(alice.poll("REFER")?.is_none(), "another REFER would be ignored as well");
+    alice.pick_up(&call)?;
+    let transfer = alice.expect("REFER")?;
+    let bob = std::thread::spawn(move || bob.serve_calls(1));
+    alice.take_recall(&transfer)?;
+    alice.notify(&transfer, 1, 200)?;
+    let bye = alice.expect("BYE")?;
+    alice.answer(&bye, 200, "")?;
+    ensure!(bob.join().is_ok_and(|served| served.is_ok()));
+    redial.service.wait_ended("connected", 1)?;
+    for (rung, result) in [("1", "silent"), ("3", "accepted")] {
+        redial.service.wait_metric("redial_recalls_total", &[("rung", rung), ("result", result)], 1.0)?;
+    }
+    ensure!(redial.service.recalls()? == 2.0);
+    Ok(())
+}
+
+#[test]
+fn a_phone_that_is_off_is_asked_on_two_rungs_and_again_when_it_registers() -> Result<()> {
+    let (redial, mut alice, mut bob) = deaf_to_refers()?;
+    alice.expect("REFER")?;
+    alice.expect("INVITE")?;
+    for rung in ["1", "3"] {
+        redial.service.wait_metric("redial_recalls_total", &[("rung", rung), ("result", "silent")], 1.0)?;
+    }
+    ensure!(redial.service.recalls()? == 2.0 && redial.service.ended()? == 0.0);
+    alice.register(600)?;
+    let refer = alice.expect("REFER")?;
+    let bob = std::thread::spawn(move || bob.serve_calls(1));
+    alice.take_recall(&refer)?;
+    ensure!(bob.join().is_ok_and(|served| served.is_ok()));
+    redial.service.wait_ended("connected", 1)
+}
+
+#[test]
+fn p3_a_phone_that_takes_its_refer_late_stops_ringing_and_calls_once() -> Result<()> {
+    let (redial, mut alice, mut bob) = deaf_to_refers()?;
+    let refer = alice.expect("REFER")?;
+    let call = alice.expect("INVITE")?;
+    alice.answer(&call, 180, "")?;
+    let bob = std::thread::spawn(move || bob.serve_calls(1));
+    alice.take_recall(&refer)?;
+    let cancel = alice.expect("CANCEL")?;
+    alice.answer(&cancel, 200, "")?;
+    alice.answer(&call, 487, "")?;
+    alice.expect("ACK")?;
+    ensure!(bob.join().is_ok_and(|served| served.is_ok_and(|callers| callers == ["alice"])));
+    redial.service.wait_ended("connected", 1)?;
+    ensure!(redial.service.recalls()? == 2.0 && redial.service.ended()? == 1.0);
+    Ok(())
+}
+
 #[test]
 fn a_callee_gone_again_before_the_new_call_keeps_the_watch() -> Result<()> {
     let (redial, mut alice, mut bob) = recalled(&Policy::default())?;

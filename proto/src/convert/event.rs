@@ -162,11 +162,12 @@ impl TryFrom<v1::Route> for Route {
 
 impl From<RecallReport> for v1::RecallReport {
     fn from(r: RecallReport) -> Self {
-        use v1::recall_report::{Accepted, Result, Unanswered, Unreachable};
+        use v1::recall_report::{Accepted, Result, Silent, Unanswered, Unreachable};
         let result = match r.result {
             RecallResult::Accepted => Result::Accepted(Accepted {}),
             RecallResult::Refused(code) => Result::Refused(code.into()),
             RecallResult::Unreachable => Result::Unreachable(Unreachable {}),
+            RecallResult::Silent => Result::Silent(Silent {}),
             RecallResult::Notified(code) => Result::Notified(code.into()),
             RecallResult::Unanswered => Result::Unanswered(Unanswered {}),
             RecallResult::Declined(code) => Result::Declined(code.into()),
@@ -187,6 +188,7 @@ impl TryFrom<v1::RecallReport> for RecallReport {
                 Result::Accepted(_) => RecallResult::Accepted,
                 Result::Refused(code) => RecallResult::Refused(status(code, "recall_report.refused")?),
                 Result::Unreachable(_) => RecallResult::Unreachable,
+                Result::Silent(_) => RecallResult::Silent,
                 Result::Notified(code) => RecallResult::Notified(status(code, "recall_report.notified")?),
                 Result::Unanswered(_) => RecallResult::Unanswered,
                 Result::Declined(code) => RecallResult::Declined(status(code, "recall_report.declined")?),

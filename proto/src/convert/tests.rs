@@ -122,6 +122,7 @@ fn event() -> impl Strategy<Value = Event> {
         Just(RecallResult::Accepted),
         status().prop_map(RecallResult::Refused),
         Just(RecallResult::Unreachable),
+        Just(RecallResult::Silent),
         status().prop_map(RecallResult::Notified),
         Just(RecallResult::Unanswered),
         status().prop_map(RecallResult::Declined),

@@ -33,6 +33,8 @@ pub enum RecallStep {
     Accepted,
     Refused,
     Unreachable,
+    /// Asked, and no answer.
+    Silent,
     /// A NOTIFY reported the new call's outcome.
     Notified,
     /// Rung 3: it rang and nobody answered.
@@ -42,12 +44,13 @@ pub enum RecallStep {
 }
 
 impl RecallStep {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Ordered,
         Self::Undelivered,
         Self::Accepted,
         Self::Refused,
         Self::Unreachable,
+        Self::Silent,
         Self::Notified,
         Self::Unanswered,
         Self::Declined,
@@ -60,6 +63,7 @@ impl RecallStep {
             Self::Accepted => "accepted",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
+            Self::Silent => "silent",
             Self::Notified => "notified",
             Self::Unanswered => "unanswered",
             Self::Declined => "declined",

@@ -143,8 +143,10 @@ pub enum RecallResult {
     Accepted,
     /// Any other final answer but those of `Unreachable`.
     Refused(u16),
-    /// No flow, no answer, or 408, 430, 480: the caller is gone.
+    /// No flow, or 408, 430, 480: the caller is gone.
     Unreachable,
+    /// Some contact was asked and said nothing, and no other took the recall: the phone is off, or it or something on the way drops what it was asked by.
+    Silent,
     /// A NOTIFY reported this final status of the new call (RFC 3515 section 2.4.5).
     Notified(u16),
     /// Rung 3: the phone rang and nobody answered.
@@ -348,7 +350,7 @@ pub struct RecallOrder {
     pub rung: u8,
     /// The caller's contacts that came by this edge, best first. The next is tried only when one is unreachable.
     pub targets: Vec<Target>,
-    /// Give up and report `Unreachable` after this long without a final answer.
+    /// Give up and report `Silent` after this long without a final answer.
     pub timeout: Duration,
     /// Who we are for a phone that asks (401, 407).
     pub credentials: Option<Credentials>,

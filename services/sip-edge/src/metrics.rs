@@ -53,7 +53,7 @@ pub struct Metrics {
 
 /// Rungs of the recall ladder (design: 1 to 4), counted as given; others share the last place.
 const RUNGS: usize = 5;
-const RECALL_RESULTS: [&str; 6] = ["accepted", "refused", "unreachable", "notified", "unanswered", "declined"];
+const RECALL_RESULTS: [&str; 7] = ["accepted", "refused", "unreachable", "notified", "unanswered", "declined", "silent"];
 
 /// One count per method and status code.
 #[derive(Debug)]
@@ -167,6 +167,7 @@ impl Metrics {
             RecallResult::Notified(_) => 3,
             RecallResult::Unanswered => 4,
             RecallResult::Declined(_) => 5,
+            RecallResult::Silent => 6,
         };
         self.recalls[usize::from(rung).min(RUNGS - 1)][result].fetch_add(1, Relaxed);
     }

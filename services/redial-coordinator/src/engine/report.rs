@@ -93,6 +93,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
                 RecallResult::Accepted => RecallStep::Accepted,
                 RecallResult::Refused(_) => RecallStep::Refused,
                 RecallResult::Unreachable => RecallStep::Unreachable,
+                RecallResult::Silent => RecallStep::Silent,
                 RecallResult::Notified(_) => RecallStep::Notified,
                 RecallResult::Unanswered => RecallStep::Unanswered,
                 RecallResult::Declined(_) => RecallStep::Declined,

@@ -115,6 +115,7 @@ impl<S: WatchStore> Run<S> {
                     RecallResult::Accepted,
                     RecallResult::Refused(501),
                     RecallResult::Unreachable,
+                    RecallResult::Silent,
                     RecallResult::Notified(200),
                     RecallResult::Unanswered,
                     RecallResult::Declined(486),

@@ -66,6 +66,7 @@ impl Case<'_> {
                 }
                 RecallResult::Refused(_) => self.next_rung(rung),
                 RecallResult::Unreachable => self.caller_gone(),
+                RecallResult::Silent => self.ask_otherwise(rung),
                 RecallResult::Unanswered => self.attempt_failed(),
                 RecallResult::Declined(_) => match self.policy.on_decline {
                     OnDecline::Cancel => self.end(EndReason::Cancelled, Turn::Release),
@@ -91,8 +92,20 @@ impl Case<'_> {
         self.step(Watch { not_before, ..self.next(State::Armed) }, not_before, Turn::Release)
     }
 
+    /// The phone said nothing. It may be off, or what it was asked by may be dropped, as some do with every REFER: the next rung that asks by
+    /// another request tells the one from the other. Nothing of the silent order is sent any more, so the caller is not asked twice at a time (P3).
+    fn ask_otherwise(self, rung: u8) -> Decision {
+        let is_refer = |rung: u8| rung <= 2;
+        let above = self.policy.ladder.iter().skip_while(|r| **r != rung).skip(1);
+        match above.copied().find(|r| !(is_refer(*r) && is_refer(rung))) {
+            Some(other) => self.claim(other, self.watch.attempts),
+            None => self.caller_gone(),
+        }
+    }
+
     /// The caller could not be reached. No attempt is counted, and no further one is made before the caller registers, or, should the
-    /// same binding still be all there is, after a wait that grows with every try: each was a claim and its end, two steps of the fence.
+    /// same binding still be all there is, after a wait that grows with every try: each was a claim and its end, two steps of the fence, and one
+    /// that went on to further rungs counts for more.
     fn caller_gone(self) -> Decision {
         let steps = self.watch.fence.0.saturating_sub(self.watch.armed_at.0);
         let tries = u32::try_from(steps.div_ceil(2)).unwrap_or(u32::MAX);

@@ -76,6 +76,7 @@ fn span(now: Now, report: &RecallReport, began: Now, parent: TraceContext) -> Sp
             Span { failed: true, ..refer.word("redial.result", "declined").number("sip.response.status_code", code) }
         }
         RecallResult::Unreachable => Span { failed: true, ..refer.word("redial.result", "unreachable") },
+        RecallResult::Silent => Span { failed: true, ..refer.word("redial.result", "silent") },
         RecallResult::Notified(code) => {
             let notify = Span::new("NOTIFY", SpanKind::Server, parent.child("NOTIFY", fence.0), Some(refer.context), pair);
             notify.at(now.unix, Duration::ZERO).number("redial.rung", *rung).number("sip.response.status_code", code)

@@ -37,6 +37,60 @@ async fn the_rung_that_connected_a_kind_of_phone_is_tried_first_next_time() {
 }
 
 #[tokio::test]
+async fn a_phone_that_does_not_hear_refers_is_called_and_next_time_at_once() {
+    let mut b = recalled(|p| p.ladder = vec![1, 2, 3]).await;
+    let refer = b.order();
+    b.advance(20).await;
+    b.report(&refer, RecallResult::Silent).await;
+    let call = b.order();
+    assert_eq!((refer.rung, call.rung), (1, 3), "another REFER would not be heard either");
+    b.report(&call, RecallResult::Accepted).await;
+    let report = b.dial("alice", "bob").await;
+    b.call(&report, CallResult::Established).await;
+    b.call(&report, CallResult::Ended).await;
+    b.unregister("bob").await;
+    b.miss("alice", "bob").await;
+    b.register("bob").await;
+    b.advance(1).await;
+    assert_eq!((b.order().rung, b.ended(Connected)), (3, 1));
+}
+
+#[tokio::test]
+async fn a_phone_that_is_off_is_asked_once_on_each_rung_that_differs_and_then_waited_for() {
+    let mut b = recalled(|p| p.ladder = vec![1, 2, 3]).await;
+    for rung in [1, 3] {
+        let order = b.order();
+        assert_eq!(order.rung, rung);
+        b.advance(20).await;
+        b.report(&order, RecallResult::Silent).await;
+    }
+    b.advance(20).await;
+    b.sweep().await;
+    assert!(b.recalled().is_empty());
+    let watch = b.watch("alice", "bob").await.expect("a watch");
+    assert_eq!((watch.parked, watch.attempts), (true, 0));
+    b.register("alice").await;
+    assert_eq!(b.order().rung, 1, "it is on again");
+}
+
+/// The REFER was heard after all, when its order was over and the phone was being called.
+#[tokio::test]
+async fn p3_a_silent_phone_that_calls_late_is_not_rung_any_longer() {
+    let mut b = recalled(|p| p.ladder = vec![1, 3]).await;
+    let refer = b.order();
+    b.report(&refer, RecallResult::Silent).await;
+    let call = b.order();
+    let report = b.dial("alice", "bob").await;
+    let stop = StopOrder { pair: pair("alice", "bob"), fence: call.fence };
+    assert_eq!(*b.edges.stops.lock().unwrap(), [stop]);
+    b.report(&call, RecallResult::Silent).await;
+    b.call(&report, CallResult::Established).await;
+    b.advance(60).await;
+    assert!(b.recalled().is_empty());
+    assert_eq!((b.ended(Connected), b.all_ended()), (1, 1));
+}
+
+#[tokio::test]
 async fn a_call_that_nobody_asked_for_teaches_nothing() {
     let mut b = recalled(|p| p.settle = std::time::Duration::from_secs(30)).await;
     let report = b.dial("alice", "bob").await;

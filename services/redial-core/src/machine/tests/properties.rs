@@ -32,6 +32,7 @@ fn event() -> impl Strategy<Value = Event> {
         Just(RecallResult::Accepted),
         Just(RecallResult::Refused(501)),
         Just(RecallResult::Unreachable),
+        Just(RecallResult::Silent),
         Just(RecallResult::Notified(486)),
         Just(RecallResult::Notified(200)),
         Just(RecallResult::Unanswered),
@@ -56,10 +57,10 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    (any::<bool>(), any::<bool>(), 0usize..3, 1u32..5, any::<bool>()).prop_map(|(all, sent, ladder, max_attempts, probe)| Policy {
+    (any::<bool>(), any::<bool>(), 0usize..4, 1u32..5, any::<bool>()).prop_map(|(all, sent, ladder, max_attempts, probe)| Policy {
         fanout: if all { Fanout::All } else { Fanout::Fifo },
         end_on: if sent { EndOn::ReferSent } else { EndOn::Established },
-        ladder: [&[1][..], &[1, 2], &[2, 1]][ladder].to_vec(),
+        ladder: [&[1][..], &[1, 2], &[2, 1], &[1, 2, 3]][ladder].to_vec(),
         max_attempts,
         probe: probe.then_some(Duration::from_secs(60)),
         ..Policy::default()

@@ -236,6 +236,32 @@ fn unreachable_caller_is_parked_without_an_attempt() {
 }
 
 #[test]
+fn a_silent_phone_is_asked_by_another_request_once_and_then_parked() {
+    let silent = |ladder: &[u8], rung| {
+        let claimed = watch(State::Claimed { rung, lease_until: at(22_000) });
+        let policy = Policy { ladder: ladder.to_vec(), ..policy() };
+        on(NOW, &policy, &claimed, &Input::Recall { fence: FENCE, rung, result: RecallResult::Silent })
+    };
+    for (ladder, rung, next) in [(&[1, 2, 3][..], 1, 3), (&[1, 2, 3], 2, 3), (&[1, 4], 1, 4), (&[1, 3, 2], 3, 2), (&[3, 4], 3, 4)] {
+        let (state, attempts, _, turn, order) = stepped(silent(ladder, rung));
+        let lease_until = at(if next == 3 { 27_000 } else { 22_000 });
+        assert_eq!((state, attempts, order), (State::Claimed { rung: next, lease_until }, 0, Some(next)), "{ladder:?}");
+        assert_eq!(turn, Turn::Take { until: lease_until.after(LEASE_SLACK) }, "whoever has the turn keeps it");
+    }
+    for (ladder, rung) in [(&[1][..], 1), (&[1, 2], 1), (&[1, 2, 3], 3), (&[3, 1, 2], 1), (&[1, 4], 4), (&[3], 1)] {
+        let Decision::Step { step, order: None, .. } = silent(ladder, rung) else { panic!("{ladder:?}") };
+        assert_eq!(
+            (step.next.state, step.next.parked, step.next.attempts, step.turn),
+            (State::Armed, true, 0, Turn::Release),
+            "{ladder:?}"
+        );
+    }
+    for state in [State::Armed, RECALLING, CALLING] {
+        assert_eq!(decide(state, recall(RecallResult::Silent)), Decision::Nothing, "the caller was quicker");
+    }
+}
+
+#[test]
 fn notified_failure_counts_and_notified_success_waits_for_the_call() {
     // The NOTIFY carries the fence of the order; accepting it was one step.
     let notified = |code| Input::Recall { fence: Fence(FENCE.0 - 1), rung: 1, result: RecallResult::Notified(code) };
@@ -252,6 +278,7 @@ fn p3_stale_reports_are_ignored() {
         RecallResult::Accepted,
         RecallResult::Refused(500),
         RecallResult::Unreachable,
+        RecallResult::Silent,
         RecallResult::Notified(486),
         RecallResult::Notified(200),
     ];

@@ -37,8 +37,12 @@ impl Recalls {
                 return;
             }
         }
-        let rang = self.recalls.get(&number).is_some_and(|r| r.call.has_rung());
-        self.finish(number, Some(if rang { RecallResult::Unanswered } else { RecallResult::Unreachable }), cx);
+        let result = match self.recalls.get(&number) {
+            Some(recall) if recall.call.has_rung() => RecallResult::Unanswered,
+            Some(recall) if recall.silent => RecallResult::Silent,
+            _ => RecallResult::Unreachable,
+        };
+        self.finish(number, Some(result), cx);
     }
 
     /// Sends the current contact the rung's request. False: there is no way to it.

@@ -55,7 +55,7 @@ pub trait RecallContext {
     fn via(&mut self, peer: Peer) -> String;
     /// The same for the ACK of that INVITE's 2xx, which is no transaction and shares its branch with nothing.
     fn ack_via(&mut self, peer: Peer, call_id: &str, cseq: u32) -> String;
-    /// Starts a client transaction. Its responses go to [`Recalls::on_response`], its timeout and a transport error to
+    /// Starts a client transaction. Its responses go to [`Recalls::on_response`], its timeout to
     /// [`Recalls::on_failure`].
     fn send_request(&mut self, peer: Peer, method: Method<'static>, bytes: Vec<u8>, owner: RecallId);
     /// The ACK for a 2xx: no transaction.
@@ -98,6 +98,8 @@ struct Recall {
     ring_until: Instant,
     /// CSeq of the request that is waited for.
     attempt: u32,
+    /// Some contact was asked and has not answered.
+    silent: bool,
     /// Highest CSeq so far.
     cseq: u32,
     /// Of the last REFER, while its NOTIFYs are welcome.
@@ -167,6 +169,7 @@ impl Recalls {
                 wake: deadline,
                 ring_until,
                 attempt: 0,
+                silent: false,
                 cseq: 0,
                 subscription: None,
                 credentials: order.credentials,
@@ -239,7 +242,7 @@ impl Recalls {
         }
     }
 
-    /// No answer (Timer B or F) or the datagram could not be sent.
+    /// No answer (Timer B or F).
     pub fn on_failure(&mut self, now: Now, id: RecallId, cx: &mut impl RecallContext) {
         if self.is_current(id) {
             self.unanswered(now, id.recall, cx);
@@ -248,10 +251,12 @@ impl Recalls {
 
     /// Nobody has answered in time: the next contact, or, of a phone that took the call, no transfer.
     fn unanswered(&mut self, now: Now, number: u64, cx: &mut impl RecallContext) {
-        if self.recalls.get(&number).is_some_and(|r| r.call.is_up()) {
+        let Some(recall) = self.recalls.get_mut(&number) else { return };
+        if recall.call.is_up() {
             self.hang_up(number, cx);
             self.finish(number, Some(RecallResult::Refused(408)), cx);
         } else {
+            recall.silent = true;
             self.try_next(now, number, cx);
         }
     }

@@ -24,8 +24,8 @@ enum Phone {
     /// The NOTIFYs overtake the 202.
     NotifiesFirst(u16),
     Silent,
-    /// The datagram cannot be sent.
-    Unsendable,
+    /// Silent for so long that Timer B or F ends its transaction.
+    TimesOut,
     /// The contact came by an edge that is not this one.
     Elsewhere,
 }
@@ -140,7 +140,7 @@ impl Story {
                 self.respond(request, id, 202, "");
             }
             Phone::Silent => return true,
-            Phone::Unsendable => self.recalls.on_failure(self.now, id, &mut self.wire),
+            Phone::TimesOut => self.recalls.on_failure(self.now, id, &mut self.wire),
             Phone::Elsewhere => unreachable!("nothing is sent to it"),
         }
         false
@@ -232,13 +232,16 @@ fn each_kind_of_phone_has_its_outcome() {
         (&[Answers(407)], &[Refused(407)], 1),
         (&[Answers(302)], &[Refused(302)], 1),
         (&[Answers(480), AcceptsQuietly], &[Accepted], 2),
-        (&[Answers(408), Answers(430), AcceptsAndNotifies(180), Silent], &[Accepted], 3),
-        (&[Unsendable, AcceptsQuietly], &[Accepted], 2),
-        (&[Silent, AcceptsQuietly], &[Accepted], 2),
+        (&[Answers(408), Answers(430), AcceptsAndNotifies(180), Phone::Silent], &[Accepted], 3),
+        (&[TimesOut, AcceptsQuietly], &[Accepted], 2),
+        (&[Phone::Silent, AcceptsQuietly], &[Accepted], 2),
         (&[Elsewhere, AcceptsQuietly], &[Accepted], 1),
-        (&[Silent, Silent, Silent], &[Unreachable], 3),
-        (&[Silent; 9], &[Unreachable], 5),
-        (&[Answers(480), Unsendable], &[Unreachable], 2),
+        (&[Phone::Silent, Phone::Silent, Phone::Silent], &[RecallResult::Silent], 3),
+        (&[Phone::Silent; 9], &[RecallResult::Silent], 5),
+        (&[TimesOut], &[RecallResult::Silent], 1),
+        (&[Answers(480), Phone::Silent], &[RecallResult::Silent], 2),
+        (&[Phone::Silent, Answers(480), Elsewhere], &[RecallResult::Silent], 2),
+        (&[Answers(408), Answers(430), Answers(480), Elsewhere], &[Unreachable], 3),
         (&[Elsewhere], &[Unreachable], 0),
         (&[], &[Unreachable], 0),
     ] {
@@ -361,7 +364,25 @@ fn p4_a_silent_phone_is_left_alone_after_the_order() {
     assert_eq!(story.now.instant, fixture::start() + TIMEOUT);
     let sent: Vec<RecallId> = story.wire.sent.iter().map(|s| s.2).collect();
     assert_eq!(story.wire.stopped, sent);
-    assert_eq!(story.results(), [Unreachable]);
+    assert_eq!(story.results(), [RecallResult::Silent]);
+}
+
+/// The phone hears the REFER only when its order is over, and is being called by then. What it does about the REFER shows in the caller's own
+/// INVITE, upon which the coordinator stops the call; here it changes nothing.
+#[test]
+fn p3_a_late_202_of_a_silent_phone_changes_nothing_of_the_call_that_followed() {
+    let mut story = Story::play(1, &[Phone::Silent]);
+    let (_, refer, id) = story.wire.sent[0].clone();
+    story.recalls.on_order(story.now, order(2, 3, &[Phone::Silent]), &mut story.wire);
+    let (_, invite, ringing) = story.wire.sent[1].clone();
+    assert!(invite.starts_with("INVITE "), "{invite}");
+    story.respond(&invite, ringing, 180, "");
+    story.respond(&refer, id, 202, "");
+    assert_eq!(story.notify(&notify(&refer, 1, "active", "SIP/2.0 100 Trying\r\n")).code, 481);
+    assert_eq!((story.results(), story.wire.sent.len()), (vec![RecallResult::Silent], 2));
+    story.recalls.on_stop(&StopOrder { pair: pair(), fence: Fence(2) }, &mut story.wire);
+    assert_eq!(story.wire.stopped.last(), Some(&ringing), "it stops ringing when the phone calls");
+    assert!(story.recalls.is_idle());
 }
 
 #[test]
@@ -487,8 +508,8 @@ fn phones() -> impl Strategy<Value = Phone> {
         Just(AcceptsQuietly),
         (100_u16..700).prop_map(AcceptsAndNotifies),
         (100_u16..700).prop_map(NotifiesFirst),
-        Just(Silent),
-        Just(Unsendable),
+        Just(Phone::Silent),
+        Just(TimesOut),
         Just(Elsewhere),
     ]
 }
@@ -499,7 +520,7 @@ proptest! {
     fn every_order_has_one_outcome(rung in 1_u8..3, phones in prop::collection::vec(phones(), 0..6)) {
         let mut story = Story::play(rung, &phones);
         let results = story.results();
-        prop_assert!(matches!(results[0], Accepted | Refused(_) | Unreachable), "{:?}", results);
+        prop_assert!(matches!(results[0], Accepted | Refused(_) | Unreachable | RecallResult::Silent), "{:?}", results);
         prop_assert!(results[1..].iter().all(|r| matches!(r, Notified(_))) && results.len() <= 2, "{:?}", results);
         prop_assert!(story.recalls.is_idle());
         let sent = story.wire.sent.len();

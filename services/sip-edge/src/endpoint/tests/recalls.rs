@@ -59,11 +59,11 @@ fn a_recall_is_sent_answered_and_reported() {
 }
 
 #[test]
-fn a_silent_phone_is_unreachable_and_nothing_more_is_sent_to_it() {
+fn a_silent_phone_is_reported_and_nothing_more_is_sent_to_it() {
     let mut driver = Driver::new(config());
     driver.order(order());
     assert!(!driver.pass(Duration::from_secs(20)).is_empty());
-    assert_eq!(results(&mut driver), [RecallResult::Unreachable]);
+    assert_eq!(results(&mut driver), [RecallResult::Silent]);
     assert!(driver.pass(Duration::from_secs(60)).is_empty());
     assert_eq!(driver.transactions(), (0, 0));
 }

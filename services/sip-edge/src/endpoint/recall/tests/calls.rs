@@ -96,14 +96,15 @@ fn each_answer_to_the_call_has_its_outcome() {
     use Phone::*;
     for (phones, results, asked) in [
         (&[Answers(486)][..], &[Declined(486)][..], 1),
-        (&[Answers(603), Silent], &[Declined(603)], 1),
+        (&[Answers(603), Phone::Silent], &[Declined(603)], 1),
         (&[Answers(600)], &[Declined(600)], 1),
         (&[Answers(405)], &[Refused(405)], 1),
         (&[Answers(480), Answers(603)], &[Declined(603)], 2),
         (&[Answers(488)], &[Refused(488)], 2),
         (&[Answers(606)], &[Refused(606)], 2),
-        (&[Silent], &[Unreachable], 1),
-        (&[Unsendable], &[Unreachable], 1),
+        (&[Phone::Silent], &[RecallResult::Silent], 1),
+        (&[TimesOut], &[RecallResult::Silent], 1),
+        (&[Answers(480), Answers(430)], &[Unreachable], 2),
         (&[Elsewhere], &[Unreachable], 0),
     ] {
         let story = Story::play(3, phones);
@@ -211,7 +212,7 @@ fn a_challenged_call_and_its_transfer_are_answered_with_credentials() {
 
 #[test]
 fn the_message_of_rung_four_says_who_is_back() {
-    for (phone, result) in [(Phone::Answers(200), Accepted), (Phone::Answers(405), Refused(405)), (Phone::Silent, Unreachable)] {
+    for (phone, result) in [(Phone::Answers(200), Accepted), (Phone::Answers(405), Refused(405)), (Phone::Silent, RecallResult::Silent)] {
         let story = Story::play(4, &[phone]);
         let message = story.refer();
         assert!(message.starts_with("MESSAGE sip:alice@192.0.2.10:5060;ob SIP/2.0\r\n"), "{message}");
