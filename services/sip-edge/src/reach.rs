@@ -1,7 +1,9 @@
 //! What phones are told to reach a listener by.
 
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use std::{io, mem};
 
 use redial_runtime::discovery::{Exposed, Kubernetes, Member, Protocol, ServiceName};
 use tokio::sync::watch;
@@ -9,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::ListenerConfig;
 use crate::settings::Advertised;
+
+/// A name that nobody knows is looked up again after this long: Kubernetes has the name of a new balancer minutes before DNS has.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a listener binds.
 type Bind = (Protocol, SocketAddr);
@@ -28,22 +33,12 @@ pub(crate) async fn advertise_service(
     let mut exposed = kubernetes.exposed(service);
     tracing::info!(service = service.name, "waiting for the address that the service is reached by");
     let binds: Vec<Bind> = listeners.iter().map(bind).collect();
-    let advertised = loop {
-        let state = exposed.borrow_and_update().clone();
-        if let Some(found) = addresses(&state, &binds).await {
-            break found;
-        }
+    let missing = |state: &Exposed, why: &str| {
         if !state.hosts.is_empty() {
-            tracing::warn!(
-                service = service.name,
-                hosts = state.hosts.join(" "),
-                "the service has no address of every listener's IP version"
-            );
-        }
-        if exposed.changed().await.is_err() {
-            std::future::pending::<()>().await;
+            tracing::warn!(service = service.name, why, "the service has no address for every listener yet; looking it up again and again");
         }
     };
+    let advertised = settled(&mut exposed, &binds, &look_up, missing).await;
     let first = advertised.iter().map(|of_listener| of_listener[0]).collect::<Vec<_>>();
     for (listener, addr) in listeners.iter_mut().zip(&first) {
         listener.advertised = Some(Advertised::Full(*addr));
@@ -59,12 +54,11 @@ async fn watch_changes(
     moved: CancellationToken,
 ) {
     while exposed.changed().await.is_ok() {
-        let state = exposed.borrow_and_update().clone();
-        let Some(now) = addresses(&state, &binds).await else {
-            // Whatever gave it may give it again.
-            tracing::warn!(service, ?advertised, "the service has no address at present; keeping the last one");
-            continue;
+        // Whatever gave it may give it again.
+        let missing = |_: &Exposed, why: &str| {
+            tracing::warn!(service, ?advertised, why, "the service has no address at present; keeping the last one")
         };
+        let now = settled(&mut exposed, &binds, &look_up, missing).await;
         if !advertised.iter().zip(&now).all(|(addr, all)| all.contains(addr)) {
             tracing::warn!(service, ?advertised, ?now, "the address of the service has changed: ending, to start again with the new one");
             moved.cancel();
@@ -80,15 +74,57 @@ pub(crate) fn turn(members: &[Member], own: &str, round: Duration) -> Duration {
     if place.is_multiple_of(2) { Duration::ZERO } else { round }
 }
 
-/// Those of each listener, which are of its IP version, or none where a listener has none.
-async fn addresses(exposed: &Exposed, binds: &[Bind]) -> Option<Vec<Vec<SocketAddr>>> {
-    let ips: Vec<IpAddr> = exposed.addresses().await;
+/// Waits until the Service has addresses for every listener. `missing` hears why it has none, once for each thing that the Service says.
+async fn settled<F: Future<Output = io::Result<Vec<IpAddr>>>>(
+    exposed: &mut watch::Receiver<Exposed>,
+    binds: &[Bind],
+    look_up: &impl Fn(String) -> F,
+    missing: impl Fn(&Exposed, &str),
+) -> Vec<Vec<SocketAddr>> {
+    let mut said = false;
+    loop {
+        let state = exposed.borrow_and_update().clone();
+        match addresses(&state, binds, look_up).await {
+            Ok(found) => return found,
+            Err(why) if !mem::replace(&mut said, true) => missing(&state, &why),
+            Err(_) => {}
+        }
+        match tokio::time::timeout(LOOK_AGAIN, exposed.changed()).await {
+            Ok(Ok(())) => said = false,
+            // Nobody follows the Service any more.
+            Ok(Err(_)) => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(_) => {}
+        }
+    }
+}
+
+async fn look_up(host: String) -> io::Result<Vec<IpAddr>> {
+    Ok(tokio::net::lookup_host((host, 0)).await?.map(|addr| addr.ip()).collect())
+}
+
+/// Those of each listener, which are of its IP version, or why a listener has none.
+async fn addresses<F: Future<Output = io::Result<Vec<IpAddr>>>>(
+    exposed: &Exposed,
+    binds: &[Bind],
+    look_up: &impl Fn(String) -> F,
+) -> Result<Vec<Vec<SocketAddr>>, String> {
+    let (mut ips, mut unknown) = (Vec::new(), Vec::new());
+    for host in &exposed.hosts {
+        match host.parse() {
+            Ok(ip) => ips.push(ip),
+            Err(_) => match look_up(host.clone()).await {
+                Ok(found) => ips.extend(found),
+                Err(error) => unknown.push(format!("{host}: {error}")),
+            },
+        }
+    }
     let of_listener = |(protocol, bind): &Bind| {
         let fitting = ips.iter().filter(|ip| ip.is_ipv4() == bind.is_ipv4());
         let all: Vec<_> = fitting.map(|ip| SocketAddr::new(*ip, exposed.port(*protocol, bind.port()))).collect();
         (!all.is_empty()).then_some(all)
     };
-    binds.iter().map(of_listener).collect()
+    let why = if unknown.is_empty() { format!("of {ips:?} none is of a listener's IP version") } else { unknown.join(", ") };
+    binds.iter().map(of_listener).collect::<Option<_>>().ok_or(why)
 }
 
 /// Why phones may not reach what a listener says; `told` when an operator chose it. Unspecified addresses are refused before.
@@ -104,6 +140,8 @@ pub(crate) fn doubt(bound: SocketAddr, advertised: SocketAddr, told: bool, pod_n
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
     use super::*;
 
     fn addr(text: &str) -> SocketAddr {
@@ -134,11 +172,42 @@ mod tests {
     async fn every_listener_gets_an_address_of_its_ip_version() {
         let exposed = Exposed { hosts: ["2001:db8::7", "192.0.2.7", "192.0.2.8"].map(Into::into).to_vec(), ..Exposed::default() };
         let udp = |text: &str| (Protocol::Udp, addr(text));
-        let found = addresses(&exposed, &[udp("0.0.0.0:5060"), udp("[::]:5062")]).await;
-        assert_eq!(found, Some(vec![vec![addr("192.0.2.7:5060"), addr("192.0.2.8:5060")], vec![addr("[2001:db8::7]:5062")]]));
+        let found = addresses(&exposed, &[udp("0.0.0.0:5060"), udp("[::]:5062")], &look_up).await;
+        assert_eq!(found, Ok(vec![vec![addr("192.0.2.7:5060"), addr("192.0.2.8:5060")], vec![addr("[2001:db8::7]:5062")]]));
         let only_v4 = Exposed { hosts: vec!["192.0.2.7".into()], ..Exposed::default() };
-        assert_eq!(addresses(&only_v4, &[udp("0.0.0.0:5060"), udp("[::]:5062")]).await, None);
-        assert_eq!(addresses(&Exposed::default(), &[udp("0.0.0.0:5060")]).await, None);
+        let why = addresses(&only_v4, &[udp("0.0.0.0:5060"), udp("[::]:5062")], &look_up).await;
+        assert_eq!(why, Err("of [192.0.2.7] none is of a listener's IP version".to_owned()));
+        assert!(addresses(&Exposed::default(), &[udp("0.0.0.0:5060")], &look_up).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn names_are_looked_up_and_one_that_nobody_knows_is_left_out() {
+        let exposed = Exposed { hosts: ["localhost", "no such host"].map(Into::into).to_vec(), ..Exposed::default() };
+        let found = addresses(&exposed, &[(Protocol::Udp, addr("0.0.0.0:5060"))], &look_up).await;
+        assert_eq!(found, Ok(vec![vec![addr("127.0.0.1:5060")]]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_dns_has_later_is_looked_up_until_then_and_said_once() {
+        let asked = Cell::new(0);
+        let look_up = |host: String| {
+            asked.set(asked.get() + 1);
+            let known = host == "lb.example.com" && asked.get() > 3;
+            std::future::ready(if known { Ok(vec![IpAddr::from([192, 0, 2, 7])]) } else { Err(io::ErrorKind::NotFound.into()) })
+        };
+        let said = RefCell::new(Vec::new());
+        let missing = |state: &Exposed, why: &str| said.borrow_mut().push((state.hosts.clone(), why.contains("lb.example.com: ")));
+        let (says, mut exposed) = watch::channel(Exposed::default());
+        let binds = [(Protocol::Udp, addr("0.0.0.0:5060"))];
+        let named = Exposed { hosts: vec!["lb.example.com".into()], ..Exposed::default() };
+        let tell = async {
+            tokio::time::sleep(LOOK_AGAIN * 2).await;
+            says.send_replace(named.clone());
+            tokio::time::sleep(LOOK_AGAIN * 9).await;
+        };
+        let found = tokio::select! { found = settled(&mut exposed, &binds, &look_up, missing) => found, () = tell => panic!("no end") };
+        assert_eq!((found, asked.get()), (vec![vec![addr("192.0.2.7:5060")]], 4));
+        assert_eq!(*said.borrow(), [(vec![], false), (named.hosts, true)]);
     }
 
     #[test]

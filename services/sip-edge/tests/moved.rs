@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn service(addresses: &[&str]) -> String {
-    let ingress: Vec<_> = addresses.iter().map(|ip| format!(r#"{{"ip":"{ip}"}}"#)).collect();
+    let key = |address: &str| if address.parse::<std::net::IpAddr>().is_ok() { "ip" } else { "hostname" };
+    let ingress: Vec<_> = addresses.iter().map(|address| format!(r#"{{"{}":"{address}"}}"#, key(address))).collect();
     format!(
         r#"{{"apiVersion":"v1","kind":"Service","metadata":{{"name":"edge","namespace":"tel","resourceVersion":"7"}},"spec":{{"ports":[]}},"status":{{"loadBalancer":{{"ingress":[{}]}}}}}}"#,
         ingress.join(",")
@@ -60,8 +61,8 @@ struct Edge {
 }
 
 impl Edge {
-    fn start(kubeconfig: &str) -> Self {
-        let file = std::env::temp_dir().join(format!("sip-edge-moved-{}", std::process::id()));
+    fn start(test: &str, kubeconfig: &str) -> Self {
+        let file = std::env::temp_dir().join(format!("sip-edge-{test}-{}", std::process::id()));
         std::fs::write(&file, kubeconfig).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sip-edge"));
         command.args(["--listen=udp:127.0.0.1:0", "--domain=example.com", "--admin=127.0.0.1:0", "--advertise-service=edge"]);
@@ -98,7 +99,7 @@ impl Drop for Edge {
 async fn an_edge_whose_address_is_gone_drains_and_ends_well() {
     let (kubeconfig, says) = api_server(&["192.0.2.7"]).await;
     let modified = |addresses: &[&str]| says.send(format!("{{\"type\":\"MODIFIED\",\"object\":{}}}\n", service(addresses))).unwrap();
-    let mut edge = Edge::start(&kubeconfig);
+    let mut edge = Edge::start("moved", &kubeconfig);
     assert!(edge.says(" listening ").await.contains("192.0.2.7"));
 
     // None for a while, and then another one beside it: phones still reach what they were told.
@@ -113,4 +114,15 @@ async fn an_edge_whose_address_is_gone_drains_and_ends_well() {
     edge.says("drained").await;
     let status = edge.child.wait().unwrap();
     assert!(status.success(), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_goes_on_looking_for_a_name_that_is_not_known_yet() {
+    let (kubeconfig, says) = api_server(&["no such host"]).await;
+    let mut edge = Edge::start("named", &kubeconfig);
+    let line = edge.says("looking it up again").await;
+    assert!(line.contains("no such host: "), "{line}");
+    // As if it became known.
+    says.send(format!("{{\"type\":\"MODIFIED\",\"object\":{}}}\n", service(&["localhost"]))).unwrap();
+    assert!(edge.says(" listening ").await.contains("127.0.0.1"));
 }

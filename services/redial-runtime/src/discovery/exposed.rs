@@ -1,6 +1,5 @@
 //! Where a Service is reached from outside of the cluster.
 
-use std::net::IpAddr;
 use std::pin::pin;
 use std::str::FromStr;
 
@@ -79,21 +78,6 @@ impl Exposed {
     pub fn port(&self, protocol: Protocol, inside: u16) -> u16 {
         self.ports.iter().find(|(of, one, _)| (*of, *one) == (protocol, inside)).map_or(inside, |(.., outside)| *outside)
     }
-
-    /// The hosts as IP addresses, in their order. Names are looked up; one that nobody knows is left out.
-    pub async fn addresses(&self) -> Vec<IpAddr> {
-        let mut addresses = Vec::new();
-        for host in &self.hosts {
-            match host.parse() {
-                Ok(ip) => addresses.push(ip),
-                Err(_) => match tokio::net::lookup_host((host.as_str(), 0)).await {
-                    Ok(found) => addresses.extend(found.map(|addr| addr.ip())),
-                    Err(error) => tracing::warn!(host, %error, "the name of the load balancer is not resolved"),
-                },
-            }
-        }
-        addresses
-    }
 }
 
 impl Kubernetes {
@@ -168,14 +152,6 @@ mod tests {
         let exposed = Exposed::of(&service(vec![], &[]));
         assert_eq!([15060, 5062, 5064].map(|port| exposed.port(Protocol::Udp, port)), [5060, 5062, 5064]);
         assert_eq!(exposed.port(Protocol::Tcp, 15060), 443, "the same port by another protocol is another one");
-    }
-
-    #[tokio::test]
-    async fn names_are_resolved() {
-        let exposed = Exposed { hosts: vec!["192.0.2.7".into(), "localhost".into(), "no such host".into()], ports: vec![] };
-        let addresses = exposed.addresses().await;
-        assert!(addresses[0] == IpAddr::from([192, 0, 2, 7]) && addresses[1..].iter().all(IpAddr::is_loopback), "{addresses:?}");
-        assert!(addresses.len() > 1);
     }
 
     #[test]
