@@ -30,6 +30,7 @@ use crate::settings::{Advertised, ListenAddr};
 use crate::transport::accept::{self, StreamListener, Streams};
 use crate::transport::bind_shared;
 use crate::transport::connections::Connections;
+use crate::transport::descriptors;
 use crate::transport::port::{self, StreamPort};
 use crate::transport::stream::Patience;
 use crate::transport::tls::TlsFiles;
@@ -238,6 +239,9 @@ impl Config {
         })?;
         let (idle, drain, stop) = (Arc::<IdleWorkers>::default(), CancellationToken::new(), CancellationToken::new());
         let (others, handovers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVERS)).unzip();
+        if !streams.is_empty() {
+            descriptors::raise(self.streams.max_connections);
+        }
         let limits = (self.streams.max_connections, self.streams.connections_per_ip);
         let connections = Arc::new(Connections::new(limits.0, limits.1, Arc::clone(&counters)));
         let by_stream = streams.iter().fold(0, |bits, listener| bits | 1 << listener.index);
