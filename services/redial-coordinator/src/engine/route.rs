@@ -7,7 +7,7 @@ use redial_core::link::{NotWatched, Offline, Reply, RequestedPeriod, Route, Rout
 use redial_core::machine::Input;
 use redial_core::store::{ArmOutcome, Lookup, LookupOp, StoreError, Turn};
 use redial_core::watch::State;
-use redial_core::{Binding, EdgeGateway, EndReason, Fence, Pair, PolicySet, UnixMillis, Watch, WatchStore, period};
+use redial_core::{Aor, Binding, EdgeGateway, EndReason, Fence, Pair, PolicySet, UnixMillis, Watch, WatchStore, period};
 
 use super::Engine;
 use super::carry::Outcome;
@@ -81,9 +81,13 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         let upstream = route.stage == RouteStage::Ringing;
         if found.callee_bindings.is_empty() && !upstream {
             return match refusal {
-                Some(why) => Ok(not_watched(why)),
+                Some(why) => Ok(not_watched(&route.callee, route.caller.as_ref(), why)),
                 None => self.offline(now, policies, route, found).await,
             };
+        }
+        if route.stage == RouteStage::Offline {
+            let caller = route.caller.as_ref().map(Aor::as_str);
+            tracing::debug!(callee = route.callee.as_str(), caller, why = "callee_registered", "not remembered");
         }
         // Only a proven caller's call may end a watch: anybody can write a name into From.
         let report = if refusal.is_none() { self.between(now, &route, &found).await } else { Vec::new() };
@@ -113,21 +117,21 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
 
     /// A proven caller, and nobody at home.
     async fn offline(&self, now: UnixMillis, policies: &PolicySet, route: Route, found: Lookup) -> Result<Next, StoreError> {
-        let Some(caller) = route.caller else { return Ok(not_watched(NotWatched::CallerNotRegistered)) };
+        let Some(caller) = route.caller else { return Ok(not_watched(&route.callee, None, NotWatched::CallerNotRegistered)) };
         let pair = Pair { callee: route.callee, caller };
         let policy = policies.for_callee(&pair.callee);
         let Some(period) = period::granted(policy, route.period) else {
             if found.watch.is_some() {
                 self.apply(now, &pair, found.watch, Input::Cancel).await?;
             }
-            return Ok(not_watched(NotWatched::OptedOut));
+            return Ok(not_watched(&pair.callee, Some(&pair.caller), NotWatched::OptedOut));
         };
         if !policy.enabled {
             // A plain 480 means that there is no watch.
             if found.watch.is_some() {
                 self.apply(now, &pair, found.watch, Input::Cancel).await?;
             }
-            return Ok(not_watched(NotWatched::PolicyOff));
+            return Ok(not_watched(&pair.callee, Some(&pair.caller), NotWatched::PolicyOff));
         }
         if found.watch.is_some() {
             let input = Input::CalleeOffline { granted: now.after(period) };
@@ -136,7 +140,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             }
         }
         if self.watches.total() >= policies.max_watches {
-            return Ok(not_watched(NotWatched::TotalLimit));
+            return Ok(not_watched(&pair.callee, Some(&pair.caller), NotWatched::TotalLimit));
         }
         let trace = self.traced(policy, &pair, Fence(now.0));
         let watch = Watch {
@@ -214,7 +218,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
             }
             taken_back?;
             if let Some(why) = over {
-                return Ok(Routed::Offline(Offline::NotWatched(why)));
+                return Ok(refused(&watch.pair.callee, Some(&watch.pair.caller), why));
             }
             self.remind(now, watch.deadline, &watch.pair);
             if let Some(interval) = policy.probe {
@@ -269,6 +273,12 @@ fn granted(period: Duration) -> Routed {
     Routed::Offline(Offline::Granted { period, trace: None })
 }
 
-fn not_watched(why: NotWatched) -> Next {
-    Next::Done(Routed::Offline(Offline::NotWatched(why)))
+fn not_watched(callee: &Aor, caller: Option<&Aor>, why: NotWatched) -> Next {
+    Next::Done(refused(callee, caller, why))
+}
+
+/// Counted by reason for everybody; who it was is for whoever asks why.
+fn refused(callee: &Aor, caller: Option<&Aor>, why: NotWatched) -> Routed {
+    tracing::debug!(callee = callee.as_str(), caller = caller.map(Aor::as_str), why = why.as_str(), "not remembered");
+    Routed::Offline(Offline::NotWatched(why))
 }

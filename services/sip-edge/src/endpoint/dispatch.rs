@@ -112,8 +112,14 @@ impl Endpoint {
                 metrics.retransmission_in();
                 self.core.server_retransmission(now, id, out);
             }
-            (Method::Cancel, None) => self.core.on_cancel(now, from, request, out),
-            (_, None) => self.on_new_request(now, from, key, request, out),
+            (_, None) => {
+                // Costs a load and a branch while nobody listens.
+                tracing::debug!(method = method.as_str(), call_id = request.call_id(), from = %from.addr, "request");
+                match method {
+                    Method::Cancel => self.core.on_cancel(now, from, request, out),
+                    _ => self.on_new_request(now, from, key, request, out),
+                }
+            }
         }
     }
 
