@@ -200,8 +200,15 @@ impl Edge {
     /// # Errors
     /// When it does not become ready.
     pub fn start(coordinators: &[&Coordinator], more: &[&str]) -> Result<Self> {
+        Self::start_in(&[], coordinators, more)
+    }
+
+    /// With more environment variables.
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_in(environment: &[(&str, &str)], coordinators: &[&Coordinator], more: &[&str]) -> Result<Self> {
         let urls: Vec<_> = coordinators.iter().map(|c| format!("http://{}", c.grpc)).collect();
-        Self::attached(&urls, more)
+        Self::at_in(environment, ports::free()?, &urls, more)
     }
 
     /// With coordinators as the test spells them. Edges that spell a replica differently hash an AoR to different replicas.
@@ -215,12 +222,16 @@ impl Edge {
     /// # Errors
     /// When it does not become ready.
     pub fn at(sip: SocketAddr, coordinators: &[String], more: &[&str]) -> Result<Self> {
+        Self::at_in(&[], sip, coordinators, more)
+    }
+
+    fn at_in(environment: &[(&str, &str)], sip: SocketAddr, coordinators: &[String], more: &[&str]) -> Result<Self> {
         let (admin, scratch) = (ports::free()?, Scratch::new("edge")?);
         let (listen, name) = (format!("udp:{sip}"), format!("edge-{}", sip.port()));
         let mut args = strings(&["--listen", &listen, "--domain", DOMAIN, "--admin", &admin.to_string(), "--edge-id", &name]);
         args.extend(coordinators.iter().flat_map(|url| ["--coordinator".to_owned(), url.clone()]));
         args.extend(strings(more));
-        let mut service = Service::start("sip-edge", admin, scratch, args)?;
+        let mut service = Service::start_in(environment, "sip-edge", admin, scratch, args)?;
         service.wait_ready()?;
         Ok(Self { service, sip })
     }

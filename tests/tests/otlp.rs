@@ -22,10 +22,13 @@ impl Exporting {
     fn start(collector: &Collector, policy: &Policy) -> Result<Self> {
         let (redis, url) = (Redis::start()?, collector.url());
         let more = ["--otlp-endpoint", &url];
-        let coordinator = Coordinator::start(&redis, policy, &[&more[..], &["--replica-name", "coordinator-a"]].concat())?;
+        let coordinator = in_pod("coordinator-a")?;
+        let coordinator = [("OTEL_RESOURCE_ATTRIBUTES", coordinator.as_str())];
+        let coordinator = Coordinator::start_in(&coordinator, &redis, policy, &[&more[..], &["--replica-name", "coordinator-a"]].concat())?;
         // Answers are kept for 32 s over UDP, longer than this test wants to wait for the end.
         let of_edges = [&more[..], &["--grace", "1s"]].concat();
-        let edges = [Edge::start(&[&coordinator], &of_edges)?, Edge::start(&[&coordinator], &of_edges)?];
+        let edge = |pod| Edge::start_in(&[("OTEL_RESOURCE_ATTRIBUTES", &in_pod(pod)?)], &[&coordinator], &of_edges);
+        let edges = [edge("edge-a")?, edge("edge-b")?];
         Ok(Self { _redis: redis, coordinator, edges })
     }
 
@@ -44,6 +47,15 @@ impl Exporting {
         }
         Ok(())
     }
+}
+
+/// What the chart says to a process of that pod, and the kubelet fills in.
+fn in_pod(pod: &str) -> Result<String> {
+    let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/redial/templates/_pod.tpl"))?;
+    let lines = template.lines().skip_while(|line| !line.contains("name: OTEL_RESOURCE_ATTRIBUTES")).skip(1);
+    let said = lines.map(str::trim).find_map(|line| line.strip_prefix("value: ")).context("the chart says nothing of its pods")?;
+    let filled = [("POD_NAMESPACE", "tel"), ("POD_NAME", pod), ("POD_UID", "uid-7"), ("NODE_NAME", "node-1")];
+    Ok(filled.iter().fold(said.to_owned(), |said, (name, value)| said.replace(&format!("$({name})"), value)))
 }
 
 fn all_traced() -> Policy {
@@ -108,10 +120,13 @@ fn one<'a>(spans: &'a [(String, Span)], service: &str, name: &str, parent: &[u8]
 
 fn the_processes_say_who_they_are(received: &Received, edges: &[String]) -> Result<()> {
     ensure!(!received.traces.is_empty() && !received.metrics.is_empty() && !received.logs.is_empty(), "a signal is missing");
-    let mut instances: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let (mut instances, mut pods): (BTreeMap<String, BTreeSet<String>>, BTreeMap<String, BTreeSet<String>>) = Default::default();
     for resource in received.resources() {
         let of = |key| attribute(&resource.attributes, key);
         ensure!(of("service.namespace") == "redial" && of("service.version") == env!("CARGO_PKG_VERSION"), "{resource:?}");
+        let place = [of("k8s.namespace.name"), of("k8s.pod.uid"), of("k8s.node.name")];
+        ensure!(place == ["tel", "uid-7", "node-1"], "{resource:?}");
+        pods.entry(of("service.name")).or_default().insert(of("k8s.pod.name"));
         instances.entry(of("service.name")).or_default().insert(of("service.instance.id"));
     }
     let expected = BTreeMap::from([
@@ -119,6 +134,9 @@ fn the_processes_say_who_they_are(received: &Received, edges: &[String]) -> Resu
         ("redial-coordinator".to_owned(), BTreeSet::from(["coordinator-a".to_owned()])),
     ]);
     ensure!(instances == expected, "{instances:?}");
+    let expected = [("redial-coordinator", &["coordinator-a"][..]), ("sip-edge", &["edge-a", "edge-b"])];
+    let expected = expected.map(|(service, pods)| (service.to_owned(), pods.iter().map(|pod| (*pod).to_owned()).collect()));
+    ensure!(pods == BTreeMap::from(expected), "{pods:?}");
     // The instruments of /metrics, under their OpenTelemetry names.
     for (service, name) in [
         ("sip-edge", "sip_requests_received"),
