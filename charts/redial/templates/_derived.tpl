@@ -59,4 +59,9 @@
 {{- if or (gt (int .Values.coordinator.replicas) 1) .Values.coordinator.autoscaling.enabled }}yes{{ end -}}
 {{- end -}}
 
+{{- /* True when more than one edge may run. */ -}}
+{{- define "redial.severalEdges" -}}
+{{- if or (eq .Values.edge.kind "DaemonSet") (gt (int .Values.edge.replicas) 1) .Values.edge.autoscaling.enabled }}yes{{ end -}}
+{{- end -}}
+
 {{- define "redial.edgesAreDeployed" -}}{{- if eq .Values.edge.kind "Deployment" }}yes{{ end -}}{{- end -}}

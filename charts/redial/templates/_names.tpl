@@ -11,6 +11,10 @@
 {{- define "redial.edge" -}}{{ include "redial.fullname" . }}-edge{{- end -}}
 {{- define "redial.peers" -}}{{ include "redial.fullname" . }}-edge-peers{{- end -}}
 {{- define "redial.coordinator" -}}{{ include "redial.fullname" . }}-coordinator{{- end -}}
+{{- /* The service account of a part: (list . "edge") */ -}}
+{{- define "redial.account" -}}
+{{- (index (index . 0).Values (index . 1)).serviceAccount.name | default (include (printf "redial.%s" (index . 1)) (index . 0)) -}}
+{{- end -}}
 {{- define "redial.redis" -}}{{ include "redial.fullname" . }}-redis{{- end -}}
 {{- define "redial.secret" -}}{{ .Values.secret.existingSecret | default (printf "%s-secret" (include "redial.fullname" .)) }}{{- end -}}
 {{- define "redial.users" -}}{{ .Values.users.existingSecret | default (printf "%s-users" (include "redial.fullname" .)) }}{{- end -}}

@@ -9,22 +9,6 @@
 {{- with $own.digest }}@{{ . }}{{ end -}}
 {{- end -}}
 
-{{- define "redial.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
-{{- end -}}
-
-{{- define "redial.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
-{{- end -}}
-
 {{- /* Liveness asks about the process alone: a Redis or coordinator that is away must not restart anything. */ -}}
 {{- define "redial.probes" -}}
 startupProbe:
@@ -74,11 +58,11 @@ readinessProbe:
 {{- end }}
 {{- end -}}
 
-{{- /* Flags that every part has: (list . .Values.edge) */ -}}
+{{- /* Flags that every part has: (list . .Values.edge "where /metrics are served") */ -}}
 {{- define "redial.commonArgs" -}}
 {{- $root := index . 0 -}}
 {{- $part := index . 1 -}}
-- --admin={{ include "redial.any" $root }}:{{ $part.ports.admin }}
+- --admin={{ index . 2 }}:{{ $part.ports.admin }}
 - --drain-delay={{ $part.drainDelaySeconds }}s
 - --grace={{ $part.graceSeconds }}s
 - --log={{ $root.Values.log.filter }}
@@ -92,15 +76,20 @@ readinessProbe:
 {{- end }}
 {{- end -}}
 
-{{- /* Nodes first, then zones; a pod that finds no such place still runs: (list . "edge") */ -}}
+{{- /* Spread as given; else over nodes first, then zones, and a pod that finds no such place still runs. What does not say about whose pods it is, is about
+this part's: (list . "edge" .Values.edge) */ -}}
 {{- define "redial.spread" -}}
-{{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-- maxSkew: 1
-  topologyKey: {{ $key }}
-  whenUnsatisfiable: ScheduleAnyway
-  labelSelector:
-    matchLabels: {{- include "redial.selector" $ | nindent 6 }}
-{{- end }}
+{{- $own := dict "matchLabels" (include "redial.selector" (list (index . 0) (index . 1)) | fromYaml) -}}
+{{- $given := (index . 2).topologySpreadConstraints -}}
+{{- if not $given -}}
+{{- $soft := dict "maxSkew" 1 "whenUnsatisfiable" "ScheduleAnyway" -}}
+{{- $given = list (merge (dict "topologyKey" "kubernetes.io/hostname") $soft) (merge (dict "topologyKey" "topology.kubernetes.io/zone") $soft) -}}
+{{- end -}}
+{{- $all := list -}}
+{{- range $given -}}
+{{- $all = append $all (hasKey . "labelSelector" | ternary . (set (deepCopy .) "labelSelector" $own)) -}}
+{{- end -}}
+{{ toYaml $all }}
 {{- end -}}
 
 {{- /* Where a pod may run: (list . "edge" .Values.edge) */ -}}

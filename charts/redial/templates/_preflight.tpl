@@ -91,6 +91,9 @@
 {{- if and $values.autoscaling.enabled (gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) -}}
 {{- $problems = append $problems (printf "%s.autoscaling: minReplicas is greater than maxReplicas" $part) -}}
 {{- end -}}
+{{- if not (or $values.serviceAccount.create $values.serviceAccount.name) -}}
+{{- $problems = append $problems (printf "%s.serviceAccount: none is made, and none is named; give its name, or create=true" $part) -}}
+{{- end -}}
 {{- range $name, $_ := $values.settings -}}
 {{- if has $name (list "admin" "advertise" "advertise-service" "config" "coordinator" "coordinator-service" "credentials" "domain" "drain-delay" "edge-id" "grace" "listen" "log" "log-format" "mode" "open" "otlp-endpoint" "peer" "peer-listen" "peer-service" "policy" "policy-namespace" "redis" "redis-ca" "redis-cert" "redis-key" "replica-name" "secret-file" "tls-cert" "tls-key" "upstream" "upstream-path" "users") -}}
 {{- $problems = append $problems (printf "%s.settings: --%s is set from other values of this chart" $part $name) -}}

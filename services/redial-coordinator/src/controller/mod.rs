@@ -12,7 +12,7 @@
 //! What the service account of the coordinator needs, in the namespace of the policies:
 //!
 //! ```yaml
-//! - {apiGroups: [redial.dev], resources: [redialpolicies], verbs: [get, list, watch]}
+//! - {apiGroups: [redial.dev], resources: [redialpolicies], verbs: [list, watch]}
 //! - {apiGroups: [redial.dev], resources: [redialpolicies/status], verbs: [patch]}
 //! - {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
 //! - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}

@@ -15,12 +15,22 @@ const NEEDED: [(&str, &[(&str, &str)]); 2] = [
             ("list", "redialpolicies.redial.dev"),
             ("watch", "redialpolicies.redial.dev"),
             ("patch", "redialpolicies.redial.dev/status"),
+            ("create", "events.events.k8s.io"),
+            ("patch", "events.events.k8s.io"),
+            ("create", "leases.coordination.k8s.io"),
         ],
     ),
 ];
 
 /// What none of them may do, in the release's namespace.
-const REFUSED: [(&str, &str); 14] = [
+const REFUSED: [(&str, &str); 20] = [
+    // What is watched is never asked for by name.
+    ("get", "endpointslices.discovery.k8s.io"),
+    ("get", "redialpolicies.redial.dev"),
+    ("list", "services"),
+    ("list", "leases.coordination.k8s.io"),
+    ("delete", "leases.coordination.k8s.io"),
+    ("list", "events.events.k8s.io"),
     ("get", "secrets"),
     ("list", "secrets"),
     ("list", "configmaps"),
