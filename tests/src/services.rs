@@ -51,9 +51,13 @@ impl Service {
     /// # Errors
     /// When the process ends or takes too long.
     pub fn wait_ready(&mut self) -> Result<()> {
-        until("/ready", PATIENCE, || {
+        self.wait_for("/ready")
+    }
+
+    fn wait_for(&mut self, path: &str) -> Result<()> {
+        until(path, PATIENCE, || {
             self.process.ensure_alive()?;
-            Ok(http_get(self.admin, "/ready").is_ok_and(|(status, _)| status == 200).then_some(()))
+            Ok(http_get(self.admin, path).is_ok_and(|(status, _)| status == 200).then_some(()))
         })
     }
 
@@ -185,6 +189,22 @@ impl Coordinator {
         args.extend(strings(more));
         let mut service = Service::start_in(environment, "redial-coordinator", admin, scratch, args)?;
         service.wait_ready()?;
+        Ok(Self { service, grpc })
+    }
+
+    /// One whose policies and replicas a Kubernetes API server knows that is away. Live, and not ready.
+    /// # Errors
+    /// When it does not become live.
+    pub fn without_api_server(redis: &Redis) -> Result<Self> {
+        let (grpc, admin, scratch) = (ports::free()?, ports::free()?, Scratch::new("coordinator")?);
+        let away = "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n\
+                    users: [{name: u, user: {}}]\ncurrent-context: c\n";
+        let kubeconfig = scratch.file("kubeconfig", away)?;
+        let (listen, admin_text, url) = (grpc.to_string(), admin.to_string(), redis.url());
+        let args =
+            ["--listen", &listen, "--redis", &url, "--admin", &admin_text, "--policy-namespace=voice", "--peer-service=voice/c:7070"];
+        let mut service = Service::start_in(&[("KUBECONFIG", &kubeconfig)], "redial-coordinator", admin, scratch, strings(&args))?;
+        service.wait_for("/live")?;
         Ok(Self { service, grpc })
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use redial_tests::authority::Authority;
 use redial_tests::grafana::{self, Exported, chart, unknown_names};
 use redial_tests::wait::PATIENCE;
-use redial_tests::{Cluster, Edge, ports, stories, until};
+use redial_tests::{Cluster, Coordinator, Edge, ports, stories, until};
 
 /// Metrics of others that alerts may use, with their labels: of Prometheus itself and of kube-state-metrics.
 const OF_OTHERS: [(&str, &[&str]); 2] = [("up", &[]), ("kube_pod_container_status_restarts_total", &["container"])];
@@ -25,9 +25,12 @@ fn exported() -> Result<Exported> {
     let coordinators: Vec<_> = cluster.coordinators.iter().collect();
     let tls = Edge::start(&coordinators, &["--listen", &tls, "--tls-cert", &issued.cert, "--tls-key", &issued.key])?;
     tls.service.wait_metric("sip_tls_certificate_expiry_seconds", &[], 1.0)?;
-    let services =
-        cluster.edges.iter().chain([&front, &tls]).map(|edge| &edge.service).chain(cluster.coordinators.iter().map(|c| &c.service));
-    for service in services {
+    let in_kubernetes = Coordinator::without_api_server(&cluster.redis)?;
+    for stale in ["redial_discovery_stale", "redial_policies_stale"] {
+        in_kubernetes.service.wait_metric(stale, &[], 1.0)?;
+    }
+    let edges = cluster.edges.iter().chain([&front, &tls]).map(|edge| &edge.service);
+    for service in edges.chain(cluster.coordinators.iter().chain([&in_kubernetes]).map(|c| &c.service)) {
         for (name, labels) in service.metrics()?.series() {
             let known = exported.entry(name.to_owned()).or_default();
             for (label, value) in labels {

@@ -43,7 +43,7 @@ const FAMILIES: [(&str, &str, &str); 15] = [
     ("sip_requests_received_total", "sip_requests_received", "SIP requests received, by method; retransmissions included"),
     ("sip_requests_sent_total", "sip_requests_sent", "SIP requests sent, by method; retransmissions not included"),
     ("sip_responses_received_total", "sip_responses_received", "SIP responses received, by method and status"),
-    ("sip_responses_sent_total", "sip_responses_sent", "SIP responses sent, by method and status; retransmissions not included"),
+    ("sip_responses_sent_total", "sip_responses_sent", "SIP responses sent, by method, status and who made them"),
     ("sip_retransmissions_received_total", "sip_retransmissions_received", "requests received again"),
     ("sip_retransmissions_sent_total", "sip_retransmissions_sent", "messages sent again"),
     ("sip_dropped_total", "sip_dropped", "received messages that were dropped, by reason"),
@@ -260,7 +260,7 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         register(&meter, &metrics, &counters);
         metrics.request_in(sip_core::Method::Invite);
-        metrics.response_out(sip_core::Method::Register, 200);
+        metrics.response_out(crate::metrics::Origin::Edge, sip_core::Method::Register, 200);
         counters.sip.received.add(5);
         counters.sip.dropped.add(2);
         counters.coordinators_attached.set(1);
@@ -268,7 +268,7 @@ mod tests {
         let text = telemetry.render().unwrap();
         for line in [
             "sip_requests_received_total{method=\"INVITE\"} 1",
-            "sip_responses_sent_total{method=\"REGISTER\",status=\"200\"} 1",
+            "sip_responses_sent_total{method=\"REGISTER\",origin=\"edge\",status=\"200\"} 1",
             "sip_server_transactions 0",
             "sip_datagrams_total{direction=\"received\"} 5",
             "sip_edge_queue_drops_total{queue=\"send\"} 2",
@@ -284,13 +284,13 @@ mod tests {
         use redial_core::link::{NotWatched, RecallResult};
         use sip_core::Method;
 
-        use crate::metrics::{DropReason, Kind, OrderDrop, Outcome};
+        use crate::metrics::{DropReason, Kind, OrderDrop, Origin, Outcome};
 
         let metrics = Metrics::default();
         metrics.request_in(Method::Invite);
         metrics.request_out(Method::Invite);
         metrics.response_in(Method::Invite, 200);
-        metrics.response_out(Method::Invite, 200);
+        metrics.response_out(Origin::Edge, Method::Invite, 200);
         metrics.dropped(DropReason::NotSip);
         metrics.routed(Outcome::Online);
         metrics.watch_refused(NotWatched::PolicyOff);

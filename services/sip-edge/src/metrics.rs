@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use redial_core::link::{NotWatched, RecallResult};
 use sip_core::Method;
 
-pub use labels::{DropReason, OrderDrop, Outcome};
+pub use labels::{DropReason, OrderDrop, Origin, Outcome};
 use labels::{METHODS, method_index};
 
 /// Status codes that a SIP message can have.
@@ -37,7 +37,7 @@ pub struct Metrics {
     requests_in: [AtomicU64; METHODS.len()],
     requests_out: [AtomicU64; METHODS.len()],
     responses_in: StatusCounts,
-    responses_out: StatusCounts,
+    responses_out: [StatusCounts; Origin::ALL.len()],
     retransmissions_in: AtomicU64,
     retransmissions_out: AtomicU64,
     drops: [AtomicU64; DropReason::ALL.len()],
@@ -94,7 +94,7 @@ impl Default for Metrics {
             requests_in: Default::default(),
             requests_out: Default::default(),
             responses_in: StatusCounts::new(),
-            responses_out: StatusCounts::new(),
+            responses_out: Origin::ALL.map(|_| StatusCounts::new()),
             retransmissions_in: AtomicU64::new(0),
             retransmissions_out: AtomicU64::new(0),
             drops: Default::default(),
@@ -123,8 +123,8 @@ impl Metrics {
         self.responses_in.add(method, code);
     }
 
-    pub fn response_out(&self, method: Method<'_>, code: u16) {
-        self.responses_out.add(method, code);
+    pub fn response_out(&self, origin: Origin, method: Method<'_>, code: u16) {
+        self.responses_out[origin as usize].add(method, code);
     }
 
     /// A request that a server transaction knew already.
@@ -198,10 +198,13 @@ impl Metrics {
         let requests_out = "SIP requests sent, by method; retransmissions not included";
         let mut all: Vec<Sample> = Vec::new();
         all.extend(self.responses_in.samples("sip_responses_received_total", "SIP responses received, by method and status"));
-        all.extend(
-            self.responses_out
-                .samples("sip_responses_sent_total", "SIP responses sent, by method and status; retransmissions not included"),
-        );
+        let sent = "SIP responses sent, by method, status and who made them; retransmissions not included";
+        for (origin, counts) in Origin::ALL.into_iter().zip(&self.responses_out) {
+            all.extend(counts.samples("sip_responses_sent_total", sent).map(|mut sample| {
+                sample.labels.push(("origin", origin.as_str().into()));
+                sample
+            }));
+        }
         all.extend(labelled("sip_requests_received_total", requests_in, "method", METHODS, &self.requests_in));
         all.extend(labelled("sip_requests_sent_total", requests_out, "method", METHODS, &self.requests_out));
         all.extend(labelled(
@@ -275,8 +278,9 @@ mod tests {
         let metrics = Metrics::default();
         metrics.request_in(Method::Invite);
         metrics.request_in(Method::Other("FOO"));
-        metrics.response_out(Method::Register, 200);
-        metrics.response_out(Method::Register, 99);
+        metrics.response_out(Origin::Edge, Method::Register, 200);
+        metrics.response_out(Origin::Edge, Method::Register, 99);
+        metrics.response_out(Origin::Forwarded, Method::Invite, 503);
         metrics.dropped(DropReason::NoTransaction);
         metrics.watch_refused(NotWatched::CallerLimit);
         metrics.recall(1, RecallResult::Refused(501));
@@ -287,6 +291,7 @@ mod tests {
         assert_eq!(value("sip_requests_received_total", "INVITE"), Some(1));
         assert_eq!(value("sip_requests_received_total", "other"), Some(1));
         assert_eq!(value("sip_responses_sent_total", "200"), Some(1));
+        assert_eq!(value("sip_responses_sent_total", "forwarded"), Some(1));
         assert_eq!(value("sip_dropped_total", "no_transaction"), Some(1));
         assert_eq!(value("redial_watches_refused_total", "caller_limit"), Some(1));
         assert_eq!(value("redial_recalls_total", "refused"), Some(1));

@@ -89,7 +89,7 @@ async fn registers_over(listen: &str, phone: &str) {
     assert!(readiness.missing().is_empty());
     let text = metrics.render().unwrap();
     assert!(text.contains("sip_requests_received_total{method=\"REGISTER\"} 40"), "{text}");
-    assert!(text.contains("sip_responses_sent_total{method=\"REGISTER\",status=\"200\"} 40"), "{text}");
+    assert!(text.contains("sip_responses_sent_total{method=\"REGISTER\",origin=\"edge\",status=\"200\"} 40"), "{text}");
 
     shutdown.cancel();
     let not_ready = async {

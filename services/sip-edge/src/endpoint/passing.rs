@@ -11,7 +11,7 @@ use super::core::Core;
 use super::proxy::without_our_via;
 use super::recall::owner_of_tag;
 use super::{Endpoint, EndpointConfig, Outbox, Peer};
-use crate::metrics::DropReason;
+use crate::metrics::{DropReason, Origin};
 use crate::peers::wire::Kind;
 
 impl Endpoint {
@@ -57,7 +57,7 @@ impl Endpoint {
         let back = Branch::way_back(&core.config.secret, text).filter(|_| goes_on);
         let Some((to, bytes)) = back.and_then(|end| Some((core.peer_at(end)?, without_our_via(response)?))) else { return nobodys() };
         core.config.metrics.response_in(response.method(), code);
-        core.config.metrics.response_out(response.method(), code);
+        core.config.metrics.response_out(Origin::Forwarded, response.method(), code);
         out.send(to, &bytes);
     }
 }

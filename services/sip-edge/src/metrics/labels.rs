@@ -66,6 +66,15 @@ words! {
 }
 
 words! {
+    /// Who made a response that is sent: an alert about this edge must not go off by what others answer.
+    Origin {
+        Edge = "edge",
+        /// A phone or a server upstream.
+        Forwarded = "forwarded",
+    }
+}
+
+words! {
     /// What became of a request for an AoR of ours.
     Outcome {
         Online = "online",

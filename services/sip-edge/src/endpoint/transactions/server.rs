@@ -11,6 +11,7 @@ use crate::endpoint::proxy::Fork;
 use crate::endpoint::table::Id;
 use crate::endpoint::timers::{Armed, Owner};
 use crate::endpoint::{Now, Outbox, Peer, reply};
+use crate::metrics::Origin;
 
 #[derive(Debug)]
 enum Machine {
@@ -121,7 +122,7 @@ impl Core {
         let mut bytes = Vec::new();
         spec.write(request.view(), &mut bytes);
         server.request = Some(request);
-        self.respond_with(now, id, spec.code, bytes, out)
+        self.send_response(now, id, Origin::Edge, spec.code, bytes, out)
     }
 
     /// The answer is sent again for every retransmission of the request. A 2xx to an INVITE of which we are the user agent server needs no more:
@@ -134,6 +135,10 @@ impl Core {
 
     /// Answers with these bytes: a forwarded response, its top Via already gone.
     pub(crate) fn respond_with(&mut self, now: Now, id: Id, code: u16, bytes: Vec<u8>, out: &mut Outbox) -> bool {
+        self.send_response(now, id, Origin::Forwarded, code, bytes, out)
+    }
+
+    fn send_response(&mut self, now: Now, id: Id, origin: Origin, code: u16, bytes: Vec<u8>, out: &mut Outbox) -> bool {
         let Some(server) = self.servers.at(id) else { return false };
         let mut actions = Actions::new();
         let accepted = match &mut server.machine {
@@ -144,8 +149,8 @@ impl Core {
             // Exactly as long as it is: it is kept for 32 s.
             server.last = bytes.as_slice().into();
             match (&server.request, &server.machine) {
-                (_, Machine::Invite(_)) => self.config.metrics.response_out(Method::Invite, code),
-                (Some(request), Machine::Other(_)) => self.config.metrics.response_out(request.view().method(), code),
+                (_, Machine::Invite(_)) => self.config.metrics.response_out(origin, Method::Invite, code),
+                (Some(request), Machine::Other(_)) => self.config.metrics.response_out(origin, request.view().method(), code),
                 (None, Machine::Other(_)) => {}
             }
         }
@@ -216,6 +221,6 @@ impl Core {
         let tag = reply::to_tag(&self.config, request);
         let spec = ResponseSpec { to_tag: &tag, source: Some(from.addr), ..spec };
         out.send_with(reply::destination(&self.config, request, from), |buffer| spec.write(request, buffer));
-        self.config.metrics.response_out(request.method(), spec.code);
+        self.config.metrics.response_out(Origin::Edge, request.method(), spec.code);
     }
 }
