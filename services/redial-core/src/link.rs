@@ -143,9 +143,10 @@ pub enum RecallResult {
     Accepted,
     /// Any other final answer but those of `Unreachable`.
     Refused(u16),
-    /// No flow, or 408, 430, 480: the caller is gone.
+    /// No flow, or 430, 480: the caller is gone.
     Unreachable,
-    /// Some contact was asked and said nothing, and no other took the recall: the phone is off, or it or something on the way drops what it was asked by.
+    /// Some contact was asked and said nothing (408: somebody on the way says so), and no other took the recall: the phone is off, or what it was
+    /// asked by is dropped.
     Silent,
     /// A NOTIFY reported this final status of the new call (RFC 3515 section 2.4.5).
     Notified(u16),

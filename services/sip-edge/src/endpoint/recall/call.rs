@@ -98,7 +98,8 @@ impl Recalls {
                     self.try_next(now, number, cx);
                 }
             }
-            408 | 430 | 480 => self.try_next(now, number, cx),
+            408 => self.unanswered(now, number, cx),
+            430 | 480 => self.try_next(now, number, cx),
             486 | 600 | 603 | 607 => self.finish(number, Some(RecallResult::Declined(code)), cx),
             code => self.finish(number, Some(RecallResult::Refused(code)), cx),
         }

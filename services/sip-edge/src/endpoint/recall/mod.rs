@@ -236,7 +236,8 @@ impl Recalls {
         };
         match progress {
             Some(Progress::Accepted) => self.finish(number, Some(RecallResult::Accepted), cx),
-            Some(Progress::Refused(408 | 430 | 480)) => self.try_next(now, number, cx),
+            Some(Progress::Refused(408)) => self.unanswered(now, number, cx),
+            Some(Progress::Refused(430 | 480)) => self.try_next(now, number, cx),
             Some(Progress::Refused(code)) => self.finish(number, Some(RecallResult::Refused(code)), cx),
             _ => {}
         }
@@ -249,7 +250,7 @@ impl Recalls {
         }
     }
 
-    /// Nobody has answered in time: the next contact, or, of a phone that took the call, no transfer.
+    /// Nobody has answered in time, us or, by a 408, somebody on the way: the next contact, or, of a phone that took the call, no transfer.
     fn unanswered(&mut self, now: Now, number: u64, cx: &mut impl RecallContext) {
         let Some(recall) = self.recalls.get_mut(&number) else { return };
         if recall.call.is_up() {

@@ -104,6 +104,7 @@ fn each_answer_to_the_call_has_its_outcome() {
         (&[Answers(606)], &[Refused(606)], 2),
         (&[Phone::Silent], &[RecallResult::Silent], 1),
         (&[TimesOut], &[RecallResult::Silent], 1),
+        (&[Answers(408)], &[RecallResult::Silent], 1),
         (&[Answers(480), Answers(430)], &[Unreachable], 2),
         (&[Elsewhere], &[Unreachable], 0),
     ] {
