@@ -1,10 +1,12 @@
-//! The servers behind a front: found by DNS, in the order of their priority, and passed over when they are silent.
+//! The servers behind a front: found by DNS, in the order of their priority, by their weights, and passed over when they are silent.
 
+use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use redial_tests::dns::Dns;
+use redial_tests::wait::PATIENCE;
 use redial_tests::{Policy, Standalone, ports, until};
 
 /// A SIP server that answers OPTIONS when it is told to, and shows what else it is sent.
@@ -40,6 +42,11 @@ impl Server {
     }
 }
 
+/// To the user of that number.
+fn message_to(n: u32) -> String {
+    message(n).replace("sip:bob@", &format!("sip:bob{n}@"))
+}
+
 fn message(n: u32) -> String {
     format!(
         "MESSAGE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKm{n};rport\r\nMax-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=a\r\n\
@@ -48,9 +55,9 @@ fn message(n: u32) -> String {
 }
 
 /// The SRV record of one server, and its name.
-fn record(name: &str, port: u16, priority: u16) -> Vec<String> {
+fn record(name: &str, port: u16, priority: u16, weight: u16) -> Vec<String> {
     vec![
-        format!("--srv-host=_sip._udp.sip.example.net,{name}.example.net,{port},{priority}"),
+        format!("--srv-host=_sip._udp.sip.example.net,{name}.example.net,{port},{priority},{weight}"),
         format!("--host-record={name}.example.net,127.0.0.1"),
     ]
 }
@@ -58,7 +65,7 @@ fn record(name: &str, port: u16, priority: u16) -> Vec<String> {
 #[test]
 fn servers_are_found_by_srv_tried_by_priority_and_followed_when_they_move() -> Result<()> {
     let (first, second, moved) = (Server::start()?, Server::start()?, Server::start()?);
-    let mut dns = Dns::start(&[record("a", first.port()?, 10), record("b", second.port()?, 20)].concat())?;
+    let mut dns = Dns::start(&[record("a", first.port()?, 10, 1), record("b", second.port()?, 20, 1)].concat())?;
     let dns_addr = dns.addr.to_string();
     let more =
         ["--mode=front", "--upstream=example.com=sip.example.net", "--upstream-check=1s", "--upstream-timeout=1s", "--dns", &dns_addr];
@@ -90,7 +97,7 @@ fn servers_are_found_by_srv_tried_by_priority_and_followed_when_they_move() -> R
         Ok(first.heard(true)?.filter(|text| text.contains("Call-ID: m3\r\n")))
     })?;
 
-    dns.change(&record("c", moved.port()?, 10))?;
+    dns.change(&record("c", moved.port()?, 10, 1))?;
     let mut n = 10;
     until("requests to follow the servers", Duration::from_secs(30), || {
         n += 1;
@@ -98,5 +105,37 @@ fn servers_are_found_by_srv_tried_by_priority_and_followed_when_they_move() -> R
         moved.heard(true)
     })
     .context("the new address is not used")?;
+    Ok(())
+}
+
+#[test]
+fn servers_of_one_priority_have_users_by_their_weights() -> Result<()> {
+    const USERS: usize = 300;
+    let servers = [(Server::start()?, 10), (Server::start()?, 90), (Server::start()?, 0)];
+    let mut records = Vec::new();
+    for (name, (server, weight)) in ["a", "b", "c"].into_iter().zip(&servers) {
+        records.extend(record(name, server.port()?, 10, *weight));
+    }
+    let dns = Dns::start(&records)?;
+    let dns_addr = dns.addr.to_string();
+    // Nothing is answered here, and nobody is to be passed over for it.
+    let more = ["--mode=front", "--upstream=example.com=sip.example.net", "--upstream-timeout=30s", "--dns", &dns_addr];
+    let front = Standalone::start(&Policy::default(), &more)?;
+    let phone = UdpSocket::bind(ports::free()?)?;
+    for n in 0..USERS {
+        phone.send_to(message_to(n as u32).as_bytes(), front.sip)?;
+    }
+    let mut asked = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];
+    until("every user's server to be asked", PATIENCE, || {
+        for ((server, _), asked) in servers.iter().zip(&mut asked) {
+            while let Some(request) = server.heard(true)? {
+                asked.insert(request.lines().next().unwrap_or_default().to_owned());
+            }
+        }
+        Ok((asked.iter().map(BTreeSet::len).sum::<usize>() >= USERS).then_some(()))
+    })?;
+    let shares = asked.each_ref().map(BTreeSet::len);
+    ensure!(shares.iter().sum::<usize>() == USERS, "a user has two servers: {shares:?}");
+    ensure!((3..=60).contains(&shares[0]) && shares[2] < 5, "about 30, 270 and nobody: {shares:?}");
     Ok(())
 }

@@ -116,6 +116,20 @@ impl Upstream {
     }
 }
 
+/// What SRV says of a server (RFC 2782).
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rank {
+    /// A higher one is used only when no lower one answers.
+    priority: u16,
+    /// Its share of the users among servers of one priority. Above zero.
+    weight: f64,
+}
+
+impl Rank {
+    /// Of whatever SRV says nothing of: all are equal.
+    const PLAIN: Self = Self { priority: 0, weight: 1.0 };
+}
+
 /// Servers to try, best first.
 pub type Order = SmallVec<[Arc<Upstream>; 2]>;
 
@@ -129,8 +143,8 @@ pub struct Upstreams {
 struct Domain {
     name: String,
     specs: Vec<UpstreamName>,
-    /// With their SRV priority: a higher one is used only when no lower one answers.
-    servers: ArcSwap<Vec<(u16, Arc<Upstream>)>>,
+    /// By address.
+    servers: ArcSwap<Vec<(Rank, Arc<Upstream>)>>,
 }
 
 impl Upstreams {
@@ -147,7 +161,7 @@ impl Upstreams {
         }
         let all = Self { domains };
         for domain in &all.domains {
-            all.put(domain, domain.specs.iter().filter_map(UpstreamName::addr).map(|addr| (addr, 0)).collect());
+            all.put(domain, domain.specs.iter().filter_map(UpstreamName::addr).map(|addr| (addr, Rank::PLAIN)).collect());
         }
         all
     }
@@ -158,17 +172,17 @@ impl Upstreams {
     }
 
     /// The servers of the AoR's domain: those that answer before those that do not, lower priorities first, and among equals the one that the AoR
-    /// picks by rendezvous hash, so that REGISTER and INVITE of a user meet and a server that goes moves its share only.
+    /// picks by rendezvous hash, so that REGISTER and INVITE of a user meet, each has users by its weight, and a server that goes moves its share only.
     #[must_use]
     pub fn order(&self, aor: &Aor) -> Order {
         let Some(domain) = self.domains.iter().find(|d| d.name.eq_ignore_ascii_case(aor.domain())) else { return Order::new() };
         let servers = domain.servers.load();
-        let names: SmallVec<[&str; 4]> = servers.iter().map(|(_, server)| server.name.as_str()).collect();
-        let preferred = rendezvous::order(aor, &names);
-        let mut order: SmallVec<[&(u16, Arc<Upstream>); 4]> =
-            preferred.iter().filter_map(|name| servers.iter().find(|(_, server)| server.name == *name)).collect();
-        order.sort_by_key(|(priority, server)| (!server.is_up(), *priority));
-        order.into_iter().map(|(_, server)| Arc::clone(server)).collect()
+        let line = |(rank, server): &(Rank, Arc<Upstream>)| {
+            (!server.is_up(), rank.priority, rendezvous::score(aor, &server.name, rank.weight), Arc::clone(server))
+        };
+        let mut order: SmallVec<[_; 4]> = servers.iter().map(line).collect();
+        order.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| b.2.total_cmp(&a.2)));
+        order.into_iter().map(|(.., server)| server).collect()
     }
 
     #[must_use]
@@ -200,11 +214,11 @@ impl Upstreams {
     }
 
     /// From now on these are the domain's servers. What is known of one stays, also when another domain has it, too.
-    fn put(&self, domain: &Domain, found: Vec<(SocketAddr, u16)>) {
-        let mut servers: Vec<(u16, Arc<Upstream>)> = Vec::new();
-        for (addr, priority) in found {
+    fn put(&self, domain: &Domain, found: Vec<(SocketAddr, Rank)>) {
+        let mut servers: Vec<(Rank, Arc<Upstream>)> = Vec::new();
+        for (addr, rank) in found {
             if servers.iter().all(|(_, server)| server.addr != addr) {
-                servers.push((priority, self.at(addr).unwrap_or_else(|| Arc::new(Upstream::new(addr)))));
+                servers.push((rank, self.at(addr).unwrap_or_else(|| Arc::new(Upstream::new(addr)))));
             }
         }
         servers.sort_by_key(|(_, server)| server.addr);
@@ -267,11 +281,18 @@ mod tests {
         let all = upstreams(&["example.com=192.0.2.1"]);
         let first = all.all().remove(0);
         first.has_challenged();
-        all.put(&all.domains[0], vec![("192.0.2.9:5060".parse().unwrap(), 20), (first.addr, 0), (first.addr, 0)]);
+        all.put(
+            &all.domains[0],
+            vec![
+                ("192.0.2.9:5060".parse().unwrap(), Rank { priority: 20, weight: 900.0 }),
+                (first.addr, Rank::PLAIN),
+                (first.addr, Rank::PLAIN),
+            ],
+        );
         assert_eq!(all.all().len(), 2);
         assert!(all.at(first.addr).unwrap().challenges());
         let order = all.order(&Aor::new("bob@example.com"));
-        assert_eq!(names(&order), ["192.0.2.1:5060", "192.0.2.9:5060"], "by priority");
+        assert_eq!(names(&order), ["192.0.2.1:5060", "192.0.2.9:5060"], "by priority, whatever they weigh");
         all.put(&all.domains[0], Vec::new());
         assert!(all.at(first.addr).is_none());
     }

@@ -11,11 +11,14 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use redial_runtime::admin::Latch;
 
-use super::{UpstreamName, Upstreams};
+use super::{Rank, UpstreamName, Upstreams};
 use crate::endpoint::DEFAULT_PORT;
 
 /// Between two looks: an answer is served from the resolver's cache for as long as its TTL says, so this costs nothing before that.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// What a weight of 0 counts as: hardly anything beside other weights, and all the same among its like (RFC 2782).
+const WEIGHT_0: f64 = 0.01;
 
 /// Why names cannot be looked up at all.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +52,8 @@ impl Resolver {
         builder.build().map(Self).map_err(ResolveError)
     }
 
-    /// With their SRV priority. Without a port SRV comes first, and when there is none, A and AAAA with the default port (RFC 3263 section 4.2).
-    async fn addresses(&self, name: &str, port: Option<u16>) -> Result<Vec<(SocketAddr, u16)>, NetError> {
+    /// Without a port SRV comes first, and when there is none, A and AAAA with the default port (RFC 3263 section 4.2).
+    async fn addresses(&self, name: &str, port: Option<u16>) -> Result<Vec<(SocketAddr, Rank)>, NetError> {
         if port.is_none() {
             match self.0.srv_lookup(format!("_sip._udp.{name}")).await {
                 Ok(found) => return Ok(self.targets(&found).await),
@@ -59,16 +62,18 @@ impl Resolver {
             }
         }
         let ips = self.0.lookup_ip(name).await?;
-        Ok(ips.iter().map(|ip| (SocketAddr::new(ip, port.unwrap_or(DEFAULT_PORT)), 0)).collect())
+        Ok(ips.iter().map(|ip| (SocketAddr::new(ip, port.unwrap_or(DEFAULT_PORT)), Rank::PLAIN)).collect())
     }
 
-    /// A target that cannot be found is left out: the others will do.
-    async fn targets(&self, srv: &hickory_resolver::lookup::Lookup) -> Vec<(SocketAddr, u16)> {
+    /// A target that cannot be found is left out: the others will do. One of several addresses has them share its weight.
+    async fn targets(&self, srv: &hickory_resolver::lookup::Lookup) -> Vec<(SocketAddr, Rank)> {
         let mut found = Vec::new();
         for record in srv.answers() {
             let RData::SRV(srv) = &record.data else { continue };
             let ips: Vec<IpAddr> = self.0.lookup_ip(srv.target.clone()).await.map(|ips| ips.iter().collect()).unwrap_or_default();
-            found.extend(ips.into_iter().map(|ip| (SocketAddr::new(ip, srv.port), srv.priority)));
+            let weight = if srv.weight == 0 { WEIGHT_0 } else { f64::from(srv.weight) };
+            let rank = Rank { priority: srv.priority, weight: weight / ips.len() as f64 };
+            found.extend(ips.into_iter().map(|ip| (SocketAddr::new(ip, srv.port), rank)));
         }
         found
     }
@@ -77,14 +82,14 @@ impl Resolver {
 /// One of the servers' names, and what was found last.
 struct Look<'a> {
     spec: &'a UpstreamName,
-    found: Vec<(SocketAddr, u16)>,
+    found: Vec<(SocketAddr, Rank)>,
     /// Said once, not with each look.
     failing: bool,
 }
 
 impl<'a> Look<'a> {
     fn new(spec: &'a UpstreamName) -> Self {
-        Self { spec, found: spec.addr().map(|addr| (addr, 0)).into_iter().collect(), failing: false }
+        Self { spec, found: spec.addr().map(|addr| (addr, Rank::PLAIN)).into_iter().collect(), failing: false }
     }
 
     async fn again(&mut self, resolver: &Resolver) {
