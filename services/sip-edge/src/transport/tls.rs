@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use redial_runtime::pem::{self, Pem};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 
 use crate::counters::Counters;
 
@@ -18,10 +17,10 @@ const POLL: Duration = Duration::from_secs(2);
 /// Why the files give no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("{0}: {1}")]
-    Certificate(PathBuf, String),
-    #[error("{0}: {1}")]
-    Key(PathBuf, String),
+    #[error("{0}")]
+    Certificate(String),
+    #[error("{0}")]
+    Key(String),
     /// The key is another certificate's, or of a kind that is not known.
     #[error("certificate and key are of no use together: {0}")]
     Pair(rustls::Error),
@@ -95,24 +94,13 @@ fn changed_at(path: &Path) -> Option<SystemTime> {
 }
 
 fn read(cert: &Path, key: &Path) -> Result<Identity, TlsError> {
-    let of_cert = |text: String| TlsError::Certificate(cert.to_owned(), text);
-    let bytes = std::fs::read(cert).map_err(|error| of_cert(error.to_string()))?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().map_err(|error| of_cert(said(error)))?;
-    let first = chain.first().ok_or_else(|| of_cert("no certificate in it".to_owned()))?;
-    let (_, parsed) = x509_parser::parse_x509_certificate(first).map_err(|error| of_cert(error.to_string()))?;
+    let Pem { found: chain, .. } = pem::certificates(cert).map_err(TlsError::Certificate)?;
+    let unread = |error| TlsError::Certificate(format!("{}: {error}", cert.display()));
+    let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0]).map_err(unread)?;
     let expires = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-    let of_key = |text: String| TlsError::Key(key.to_owned(), text);
-    let bytes = std::fs::read(key).map_err(|error| of_key(error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| of_key(said(error)))?;
+    let Pem { found: key, .. } = pem::key(key).map_err(TlsError::Key)?;
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Pair)?;
     let config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(TlsError::Pair)?;
     Ok(Identity { config: Arc::new(config), expires })
-}
-
-fn said(error: pem::Error) -> String {
-    match error {
-        pem::Error::NoItemsFound => "no PEM section of that kind in it".to_owned(),
-        other => other.to_string(),
-    }
 }
