@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use sip_core::message::Header;
 
 use crate::kamailio::{self, Kamailio, user};
-use crate::{Cluster, Policy};
+use crate::wait::PATIENCE;
+use crate::{Cluster, Policy, until};
 
 /// Servers, and edges before them.
 #[derive(Debug)]
@@ -51,10 +52,8 @@ impl Site {
         ensure!(self.watched()? == 1.0);
         bob.register(600)?;
         let refer = alice.expect("REFER")?;
-        let serve = std::thread::spawn(move || bob.serve_calls(1).map(|_| bob));
-        alice.take_recall(&refer)?;
-        let Ok(bob) = serve.join() else { bail!("{callee}'s phone") };
-        bob?.register(0)?;
+        alice.reconnect(&refer, &mut bob)?;
+        bob.register(0)?;
         alice.register(0)
     }
 
@@ -74,4 +73,15 @@ impl Site {
         ensure!(self.watched()? == 0.0);
         self.cluster.wait_no_watch_keys()
     }
+}
+
+/// Waits until the cluster's first edge takes a server for one that answers, or for one that does not.
+/// # Errors
+/// When it does not come to that.
+pub fn wait_up(cluster: &Cluster, server: SocketAddr, up: bool) -> Result<()> {
+    let server = server.to_string();
+    until(&format!("{server} to be seen as up: {up}"), PATIENCE, || {
+        let seen = cluster.edges[0].service.metrics()?.sum("sip_upstream_up", &[("upstream", &server)]);
+        Ok(((seen == 1.0) == up).then_some(()))
+    })
 }

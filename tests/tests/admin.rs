@@ -15,9 +15,7 @@ fn metrics_add_up_with_what_the_phones_did() -> Result<()> {
     }
     let mut bob = Phone::registered("bob", edge.sip)?;
     let refer = alice.expect("REFER")?;
-    let serve = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&refer)?;
-    ensure!(serve.join().is_ok_and(|s| s.is_ok()));
+    alice.reconnect(&refer, &mut bob)?;
     cluster.wait_ended("connected", 1)?;
 
     let metrics = edge.service.metrics()?;

@@ -48,9 +48,7 @@ fn p3_a_callee_seen_by_both_coordinators_is_recalled_for_once() -> Result<()> {
 
         let refer = alice.expect("REFER")?;
         let mut answers = phones.remove(0);
-        let serve = std::thread::spawn(move || answers.serve_calls(1));
-        alice.take_recall(&refer)?;
-        ensure!(serve.join().is_ok_and(|s| s.is_ok()));
+        alice.reconnect(&refer, &mut answers)?;
         cluster.wait_ended("connected", rounds)?;
         ensure!(cluster.recalls() == f64::from(rounds), "round {rounds}: {} recalls", cluster.recalls());
         ensure!(alice.poll("REFER")?.is_none());
@@ -112,14 +110,12 @@ fn no_way_for_a_watch_to_end_leaves_a_key() -> Result<()> {
     alice.miss("bob")?;
     bob.register(600)?;
     let refer = alice.expect("REFER")?;
-    let serve = std::thread::spawn(move || bob.serve_calls(1).map(|_| bob));
-    alice.take_recall(&refer)?;
-    let Ok(bob) = serve.join() else { anyhow::bail!("bob's phone failed") };
+    alice.reconnect(&refer, &mut bob)?;
     cluster.wait_ended("connected", 1)?;
     cluster.wait_no_watch_keys()?;
 
     // And when both have gone, Redis has nothing but the rung that connected alice's kind of phone.
-    bob?.register(0)?;
+    bob.register(0)?;
     alice.register(0)?;
     until("one key in Redis", PATIENCE, || Ok((cluster.redis.dbsize()? == 1).then_some(())))
 }

@@ -40,9 +40,7 @@ fn the_whole_story_with_sha_256_passwords() -> Result<()> {
     alice.miss("bob")?;
     bob.register(600)?;
     let refer = alice.expect("REFER")?;
-    let serve = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&refer)?;
-    ensure!(serve.join().is_ok_and(|served| served.is_ok()));
+    alice.reconnect(&refer, &mut bob)?;
     redial.service.wait_ended("connected", 1)
 }
 
@@ -146,8 +144,6 @@ fn the_story_with_passwords_across_two_edges() -> Result<()> {
     alice.miss("bob")?;
     bob.register(600)?;
     let refer = alice.expect("REFER")?;
-    let serve = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&refer)?;
-    ensure!(serve.join().is_ok_and(|served| served.is_ok()));
+    alice.reconnect(&refer, &mut bob)?;
     cluster.wait_ended("connected", 1)
 }

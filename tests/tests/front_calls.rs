@@ -131,18 +131,9 @@ fn a_call_that_the_server_forks_is_one_call() -> Result<()> {
         alice.miss_with("bob", 404)?;
         let (mut desk, mut mobile) = (registered(&site, 0, "bob")?, registered(&site, 0, "bob")?);
         let refer = alice.expect("REFER")?;
-        let ignores = std::thread::spawn(move || -> Result<()> {
-            let invite = desk.expect("INVITE")?;
-            desk.answer(&invite, 180, "")?;
-            let cancel = desk.expect("CANCEL")?;
-            desk.answer(&cancel, 200, "")?;
-            desk.answer(&invite, 487, "")?;
-            desk.expect("ACK").map(drop)
-        });
-        let answers = std::thread::spawn(move || mobile.serve_calls(1));
-        alice.take_recall(&refer)?;
-        ensure!(joined(answers)? == ["alice"]);
-        joined(ignores)?;
+        let rings = std::thread::spawn(move || desk.ring_in_vain());
+        alice.reconnect(&refer, &mut mobile)?;
+        joined(rings)?;
         site.over(1)?;
         ensure!(alice.within(Duration::from_secs(2), "REFER")?.is_none(), "{way}: recalled twice");
     }

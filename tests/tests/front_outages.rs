@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use redial_tests::front::Site;
+use redial_tests::front::{Site, wait_up};
 use redial_tests::kamailio::{Kamailio, PATH, user};
 use redial_tests::wait::PATIENCE;
 use redial_tests::{Phone, Policy, until};
@@ -27,12 +27,8 @@ fn p6_calls_and_registrations_pass_without_the_store() -> Result<()> {
         }
         let mut dave = user("dave", edge)?;
         dave.register(600)?;
-        let serve = std::thread::spawn(move || dave.serve_calls(1).map(|_| dave));
-        let call = alice.invite("dave", "")?;
-        ensure!(call.status() == 200, "a call to who has registered in the outage: {}", call.status());
-        alice.hang_up(&call)?;
-        let Ok(dave) = serve.join() else { bail!("dave's phone") };
-        dave?.register(0)?;
+        alice.talk_to(&mut dave)?;
+        dave.register(0)?;
         let missed = alice.invite("erin", "")?;
         ensure!((missed.status(), missed.is_remembered()) == (404, false), "the server's own word: {}", missed.status());
         if hangs {
@@ -76,9 +72,7 @@ fn a_server_that_is_slow_is_waited_for_where_it_is_the_only_one() -> Result<()> 
     let mut bob = user("bob", edge)?;
     bob.register(600)?;
     let refer = alice.expect("REFER")?;
-    let serve = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&refer)?;
-    ensure!(serve.join().is_ok_and(|served| served.is_ok()));
+    alice.reconnect(&refer, &mut bob)?;
     cluster.wait_ended("connected", 1)?;
     cluster.wait_no_watch_keys()
 }
@@ -98,15 +92,10 @@ fn a_server_that_is_slow_is_passed_over_where_there_is_another() -> Result<()> {
             let mut bob = user(&who, edge)?;
             bob.register(600)?;
             let refer = alice.expect("REFER")?;
-            let serve = std::thread::spawn(move || bob.serve_calls(1));
-            alice.take_recall(&refer)?;
-            ensure!(serve.join().is_ok_and(|served| served.is_ok()));
+            alice.reconnect(&refer, &mut bob)?;
         }
         slow.resume()?;
-        let labels = [("upstream", slow.sip.to_string())];
-        let up =
-            || Ok((site.cluster.edges[0].service.metrics()?.sum("sip_upstream_up", &[(labels[0].0, &labels[0].1)]) == 1.0).then_some(()));
-        until("the slow server to be back", PATIENCE, up)?;
+        wait_up(&site.cluster, slow.sip, true)?;
     }
     site.over(8)
 }
@@ -224,7 +213,7 @@ impl Storm {
     }
 }
 
-/// 200 stories, while a server dies, is away for two seconds and comes back with nobody registered, three times.
+/// 200 stories, while a server dies, is away until that is seen, and comes back with nobody registered, three times.
 fn storm(servers: usize) -> Result<()> {
     let policy = Policy::default().set("retryInitial", "\"500ms\"").set("retryMax", "\"1s\"").set("maxAttempts", 50);
     let Site { cluster, mut servers } = Site::with(servers, 1, &[PATH], &policy, &[])?;
@@ -252,7 +241,7 @@ fn storm(servers: usize) -> Result<()> {
             until("stories before the next death", PATIENCE * 2, || Ok((storm.connected.load(SeqCst) >= at).then_some(())))?;
             storm.deaths.fetch_add(1, SeqCst);
             dies.kill()?;
-            std::thread::sleep(Duration::from_secs(2));
+            wait_up(&cluster, dies.sip, false)?;
             dies.start_again()?;
             storm.deaths.fetch_add(1, SeqCst);
         }

@@ -112,9 +112,7 @@ fn story(alice: &mut Phone, mut bob: Phone, rounds: u32) -> Result<Phone> {
         alice.miss(&bob.who)?;
         bob.register(600)?;
         let refer = alice.expect("REFER").with_context(|| format!("round {round}"))?;
-        let serve = thread::spawn(move || bob.serve_calls(1).map(|_| bob));
-        alice.take_recall(&refer).with_context(|| format!("round {round}"))?;
-        bob = serve.join().map_err(|_| anyhow::anyhow!("bob's phone failed"))??;
+        alice.reconnect(&refer, &mut bob).with_context(|| format!("round {round}"))?;
         ensure!(alice.poll("REFER")?.is_none(), "round {round}: recalled twice");
         bob.register(0)?;
     }

@@ -96,9 +96,7 @@ fn p3_a_claim_outlives_its_coordinator_by_its_lease_and_no_longer() -> Result<()
     let again = alice.expect("REFER")?;
     ensure!(now() - killed < Duration::from_secs(20), "the lease is 4 seconds, the sweep 1");
     ensure!(cluster.recalls() == 1.0, "the survivor made one recall");
-    let serve = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&again)?;
-    ensure!(serve.join().is_ok_and(|s| s.is_ok()));
+    alice.reconnect(&again, &mut bob)?;
     cluster.wait_ended("connected", 1)?;
     cluster.wait_no_watch_keys()
 }
@@ -120,9 +118,7 @@ fn p3_a_recall_outlives_the_coordinator_that_ordered_it() -> Result<()> {
     alice.register(600)?;
     let again = alice.expect("REFER")?;
     ensure!(cluster.recalls() == 1.0, "the survivor made one recall");
-    let serve = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&again)?;
-    ensure!(serve.join().is_ok_and(|s| s.is_ok()));
+    alice.reconnect(&again, &mut bob)?;
     cluster.wait_ended("connected", 1)?;
     cluster.wait_no_watch_keys()
 }
@@ -150,11 +146,7 @@ fn p4_an_expired_watch_is_gone_within_two_seconds_and_recalls_nobody() -> Result
     ensure!(lived >= Duration::from_secs(3) && lived < Duration::from_millis(5500), "lived {lived:?}");
     cluster.wait_no_watch_keys()?;
     let mut bob = Phone::registered("bob", edge)?;
-    let serve = std::thread::spawn(move || bob.serve_calls(1));
-    let call = alice.invite("bob", "")?;
-    ensure!(call.status() == 200);
-    alice.hang_up(&call)?;
-    ensure!(serve.join().is_ok_and(|s| s.is_ok()));
+    alice.talk_to(&mut bob)?;
     ensure!(alice.poll("REFER")?.is_none() && cluster.recalls() == 0.0);
     Ok(())
 }
@@ -224,11 +216,7 @@ fn p6_calls_go_on_while_redis_is_away() -> Result<()> {
     bob.end(&in_progress)?;
     let Ok(alice) = alice.join() else { anyhow::bail!("alice's phone failed") };
     let mut alice = alice?;
-    let serve = std::thread::spawn(move || bob.serve_calls(1).map(|_| bob));
-    let call = alice.invite("bob", "")?;
-    ensure!(call.status() == 200, "a call between registered phones: {}", call.status());
-    alice.hang_up(&call)?;
-    let Ok(bob) = serve.join() else { anyhow::bail!("bob's phone failed") };
+    alice.talk_to(&mut bob)?;
     let missed = alice.invite("dave", "")?;
     ensure!(missed.status() == 480 && !missed.is_remembered(), "nothing can be remembered now: {}", missed.status());
     ensure!(missed.answer.header(Header::CallInfo).is_empty(), "a plain 480");
@@ -245,7 +233,6 @@ fn p6_calls_go_on_while_redis_is_away() -> Result<()> {
     until("a watch to be granted again", PATIENCE, || Ok(alice.invite("dave", "")?.is_remembered().then_some(())))?;
     let _carol = until("a registration to be taken again", PATIENCE, || Ok(Phone::registered("carol", edge).ok()))?;
     alice.expect("REFER")?;
-    drop(bob);
     cluster.edges[0].service.process.ensure_alive()?;
     cluster.coordinators[0].service.process.ensure_alive()
 }
@@ -256,12 +243,8 @@ fn p6_calls_go_on_while_redis_hangs() -> Result<()> {
     let mut cluster = Cluster::start(1, 1, &Policy::default())?;
     let edge = cluster.edges[0].sip;
     let (mut alice, mut bob) = (Phone::registered("alice", edge)?, Phone::registered("bob", edge)?);
-    let serve = std::thread::spawn(move || bob.serve_calls(1));
     cluster.redis.pause()?;
-    let call = alice.invite("bob", "")?;
-    ensure!(call.status() == 200, "a call between registered phones: {}", call.status());
-    alice.hang_up(&call)?;
-    ensure!(serve.join().is_ok_and(|served| served.is_ok()));
+    alice.talk_to(&mut bob)?;
     let missed = alice.invite("carol", "")?;
     ensure!(missed.status() == 480 && !missed.is_remembered(), "{}", missed.status());
     let status = Phone::new("carol", edge)?.try_register(600)?.status();

@@ -40,10 +40,8 @@ fn a_phone_that_refuses_the_first_rung_is_asked_on_the_second_and_its_notify_is_
         ensure!(refer.header(Header::ReferSub).is_empty(), "{refusal}: rung 2 subscribes");
         // The NOTIFY overtakes the 202.
         alice.notify(&refer, 1, 100)?;
-        let bob = std::thread::spawn(move || bob.serve_calls(1));
-        alice.take_recall(&refer)?;
+        alice.reconnect(&refer, &mut bob)?;
         alice.notify(&refer, 2, 200)?;
-        ensure!(bob.join().is_ok_and(|served| served.is_ok()));
         redial.service.wait_ended("connected", 1)?;
         for (rung, result) in [("1", "refused"), ("2", "accepted"), ("2", "notified")] {
             redial.service.wait_metric("redial_recalls_total", &[("rung", rung), ("result", result)], 1.0)?;
@@ -106,9 +104,7 @@ fn a_failure_in_a_notify_before_the_202_brings_the_watch_back() -> Result<()> {
     alice.notify(&refer, 1, 486)?;
     alice.answer(&refer, 202, "")?;
     let again = alice.expect("REFER")?;
-    let bob = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&again)?;
-    ensure!(bob.join().is_ok_and(|served| served.is_ok()));
+    alice.reconnect(&again, &mut bob)?;
     redial.service.wait_ended("connected", 1)
 }
 
@@ -118,10 +114,8 @@ fn a_notify_that_overtakes_its_202_is_taken() -> Result<()> {
     let refer = alice.expect("REFER")?;
     ensure!(refer.header(Header::ReferSub).is_empty(), "rung 2 subscribes");
     alice.notify(&refer, 1, 100)?;
-    let bob = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&refer)?;
+    alice.reconnect(&refer, &mut bob)?;
     alice.notify(&refer, 2, 200)?;
-    ensure!(bob.join().is_ok_and(|served| served.is_ok()));
     redial.service.wait_ended("connected", 1)
 }
 
@@ -132,9 +126,7 @@ fn a_notify_of_failure_brings_the_watch_back() -> Result<()> {
     alice.answer(&refer, 202, "")?;
     alice.notify(&refer, 1, 503)?;
     let again = alice.expect("REFER")?;
-    let bob = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&again)?;
-    ensure!(bob.join().is_ok_and(|served| served.is_ok()));
+    alice.reconnect(&again, &mut bob)?;
     redial.service.wait_ended("connected", 1)
 }
 
@@ -145,9 +137,7 @@ fn a_phone_that_accepts_and_does_nothing_is_asked_in_another_way() -> Result<()>
     alice.answer(&refer, 202, "")?;
     let subscribing = alice.expect("REFER")?;
     ensure!(subscribing.header(Header::ReferSub).is_empty(), "the second rung");
-    let bob = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&subscribing)?;
-    ensure!(bob.join().is_ok_and(|served| served.is_ok()));
+    alice.reconnect(&subscribing, &mut bob)?;
     redial.service.wait_ended("connected", 1)
 }
 
@@ -223,9 +213,7 @@ fn a_callee_gone_again_before_the_new_call_keeps_the_watch() -> Result<()> {
     ensure!(redial.service.ended()? == 0.0);
     bob.register(600)?;
     let refer = alice.expect("REFER")?;
-    let bob = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&refer)?;
-    ensure!(bob.join().is_ok_and(|served| served.is_ok()));
+    alice.reconnect(&refer, &mut bob)?;
     redial.service.wait_ended("connected", 1)?;
     ensure!(redial.service.armed()? == 1.0, "the same watch all along");
     Ok(())
@@ -234,11 +222,7 @@ fn a_callee_gone_again_before_the_new_call_keeps_the_watch() -> Result<()> {
 #[test]
 fn a_call_in_the_other_direction_ends_the_watch() -> Result<()> {
     let (redial, mut alice, mut bob) = recalled(&Policy::default().set("settle", "\"30s\""))?;
-    let alice = std::thread::spawn(move || alice.serve_calls(1));
-    let call = bob.invite("alice", "")?;
-    ensure!(call.status() == 200);
-    bob.hang_up(&call)?;
-    ensure!(alice.join().is_ok_and(|served| served.is_ok()));
+    bob.talk_to(&mut alice)?;
     redial.service.wait_ended("connected", 1)?;
     ensure!(redial.service.recalls()? == 0.0);
     Ok(())
@@ -249,17 +233,8 @@ fn the_recalled_call_forks_to_every_contact_of_the_callee() -> Result<()> {
     let (redial, mut alice, mut bob) = recalled(&Policy::default())?;
     let refer = alice.expect("REFER")?;
     let mut desk = Phone::registered("bob", redial.sip)?;
-    let rings = std::thread::spawn(move || -> Result<()> {
-        let invite = desk.expect("INVITE")?;
-        desk.answer(&invite, 180, "")?;
-        let cancel = desk.expect("CANCEL")?;
-        desk.answer(&cancel, 200, "")?;
-        desk.answer(&invite, 487, "")?;
-        desk.expect("ACK")?;
-        Ok(())
-    });
-    let bob = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&refer)?;
-    ensure!(bob.join().is_ok_and(|served| served.is_ok()) && rings.join().is_ok_and(|rang| rang.is_ok()));
+    let rings = std::thread::spawn(move || desk.ring_in_vain());
+    alice.reconnect(&refer, &mut bob)?;
+    ensure!(rings.join().is_ok_and(|rang| rang.is_ok()));
     redial.service.wait_ended("connected", 1)
 }

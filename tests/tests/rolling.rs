@@ -123,9 +123,7 @@ fn p3_a_rolling_restart_loses_no_watch_repeats_no_recall_and_ends_no_call() -> R
     // The watch from before all of it.
     let mut away = Phone::registered("away", edges[1])?;
     let refer = waiting.expect("REFER")?;
-    let serve = thread::spawn(move || away.serve_calls(1));
-    waiting.take_recall(&refer)?;
-    ensure!(serve.join().is_ok_and(|served| served.is_ok()));
+    waiting.reconnect(&refer, &mut away)?;
     cluster.wait_no_watch_keys()?;
     ensure!(cluster.sum("redial_watches_unsure_total", &[]) == 0.0 && cluster.sum("redial_coordinator_dropped_total", &[]) == 0.0);
     // Since their restart: no more than one for each story, and one for the watch from before.

@@ -82,6 +82,33 @@ impl Phone {
         self.hang_up(&call)
     }
 
+    /// Takes a recall to `callee`, a phone that answers.
+    /// # Errors
+    /// When either sees something else.
+    pub fn reconnect(&mut self, refer: &Received, callee: &mut Self) -> Result<()> {
+        self.while_answered(callee, |caller| caller.take_recall(refer))
+    }
+
+    /// Calls a phone that answers, and hangs up.
+    /// # Errors
+    /// When either sees something else.
+    pub fn talk_to(&mut self, callee: &mut Self) -> Result<()> {
+        let who = callee.who.clone();
+        self.while_answered(callee, |caller| {
+            let call = caller.invite(&who, "")?;
+            ensure!(call.status() == 200, "{} called {who}: {}", caller.who, call.status());
+            caller.hang_up(&call)
+        })
+    }
+
+    fn while_answered(&mut self, callee: &mut Self, calls: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        std::thread::scope(|scope| {
+            let answers = scope.spawn(|| callee.serve_calls(1));
+            calls(self)?;
+            answers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(drop)
+        })
+    }
+
     /// The final answer to a re-INVITE of an answered call. A 2xx is acknowledged by the route that the call has had from the start (RFC 3261
     /// section 12.2).
     /// # Errors
@@ -142,6 +169,18 @@ impl Phone {
                 return Ok(());
             }
         }
+    }
+
+    /// Rings until the call is cancelled, because another phone has answered it.
+    /// # Errors
+    /// When it is not.
+    pub fn ring_in_vain(&mut self) -> Result<()> {
+        let invite = self.expect("INVITE")?;
+        self.answer(&invite, 180, "")?;
+        let cancel = self.expect("CANCEL")?;
+        self.answer(&cancel, 200, "")?;
+        self.answer(&invite, 487, "")?;
+        self.expect("ACK").map(drop)
     }
 
     /// Answers that many calls, one after the other, each until its BYE. Returns who called.

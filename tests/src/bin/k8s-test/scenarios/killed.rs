@@ -61,10 +61,5 @@ fn hold(outside: &Outside, n: usize) -> Result<Held> {
 /// The caller answers, calls, and is connected.
 fn release(held: &mut Held) -> Result<()> {
     let Held { caller, callee, refer } = held;
-    std::thread::scope(|scope| {
-        let answering = scope.spawn(|| callee.serve_calls(1));
-        caller.take_recall(refer)?;
-        answering.join().map_err(|_| anyhow::anyhow!("the callee's phone failed"))??;
-        Ok(())
-    })
+    caller.reconnect(refer, callee)
 }
