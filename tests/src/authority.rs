@@ -1,5 +1,6 @@
 //! A certificate authority of a test's own, by openssl.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -34,12 +35,19 @@ impl Authority {
         self.path("ca.pem")
     }
 
-    /// A certificate for `name`, at the addresses of loopback.
+    /// A certificate for `name`, on loopback.
     /// # Errors
     /// When openssl refuses.
     pub fn issue(&self, name: &str) -> Result<Issued> {
+        self.issue_at(name, Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// A certificate for `name` at that address.
+    /// # Errors
+    /// When openssl refuses.
+    pub fn issue_at(&self, name: &str, ip: IpAddr) -> Result<Issued> {
         let (ca, key) = (self.ca(), self.path("ca.key"));
-        let names = format!("subjectAltName=DNS:{name},DNS:localhost,IP:127.0.0.1");
+        let names = format!("subjectAltName=DNS:{name},DNS:localhost,IP:{ip}");
         self.request(name, &["-CA", &ca, "-CAkey", &key, "-addext", &names, "-addext", "basicConstraints=critical,CA:FALSE"])?;
         Ok(Issued { cert: self.path(&format!("{name}.pem")), key: self.path(&format!("{name}.key")) })
     }

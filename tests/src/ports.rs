@@ -1,7 +1,7 @@
 //! Free ports on addresses of this machine.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{LazyLock, Mutex};
 
 use anyhow::{Context as _, Result};
@@ -42,4 +42,14 @@ pub fn free_row(ip: IpAddr, count: u16) -> Result<SocketAddr> {
         .context("no free port")?;
     taken.extend(first..first + count);
     Ok(SocketAddr::from((ip, first)))
+}
+
+/// The address of this machine that faces `server`.
+/// # Errors
+/// When there is no way there.
+pub fn facing(server: SocketAddr) -> Result<IpAddr> {
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let probe = UdpSocket::bind((any, 0))?;
+    probe.connect(server).with_context(|| format!("no way to {server}"))?;
+    Ok(probe.local_addr()?.ip())
 }

@@ -3,7 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl SoftPhone {
     /// When it is not installed.
     pub fn baresip_by(who: &str, sip: SocketAddr, by: By<'_>) -> Result<Self> {
         // It takes the port after the one for SIP, too, for TLS.
-        let (scratch, control, local) = (Scratch::new("baresip")?, ports::free()?, ports::free_row(Ipv4Addr::LOCALHOST.into(), 2)?);
+        let (scratch, control, local) = (Scratch::new("baresip")?, ports::free()?, ports::free_row(ports::facing(sip)?, 2)?);
         let modules = ["g711.so", "aubridge.so", "ctrl_tcp.so"].map(|module| format!("module {module}\n")).concat();
         let config = format!(
             "module_path /usr/lib/baresip/modules\nsip_listen {local}\naudio_player aubridge,nil\naudio_source aubridge,nil\n\

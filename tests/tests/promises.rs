@@ -342,7 +342,7 @@ fn p7_only_who_may_is_remembered_and_recalled() -> Result<()> {
 #[test]
 fn p8_bad_input_never_stops_the_service() -> Result<()> {
     let mut redial = Standalone::start(&Policy::default(), &[])?;
-    let stranger = Phone::new("stranger", redial.sip)?;
+    let mut stranger = Phone::new("stranger", redial.sip)?;
     let whole = "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKx\r\nMax-Forwards: 70\r\n\
                  From: <sip:a@example.com>;tag=1\r\nTo: <sip:bob@example.com>\r\nCall-ID: bad\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
     // Every prefix of a message, every byte of it replaced, and things that are no message at all.

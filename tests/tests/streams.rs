@@ -12,7 +12,8 @@ use redial_tests::process::Scratch;
 use redial_tests::softphone::{By, SoftPhone};
 use redial_tests::wait::PATIENCE;
 use redial_tests::wire::Wire;
-use redial_tests::{Coordinator, DOMAIN, Edge, Policy, Redis, Sipp, Standalone, ports, until};
+use redial_tests::{Coordinator, DOMAIN, Edge, Phone, Policy, Redis, Sipp, Standalone, ports, until};
+use sip_core::Header;
 
 /// UDP, TCP and TLS.
 struct Served {
@@ -96,24 +97,27 @@ fn linphone_comes_by_tls_and_baresip_by_tcp() -> Result<()> {
 #[test]
 fn a_caller_whose_connection_was_lost_is_recalled_when_it_is_back() -> Result<()> {
     let served = Served::start(&Policy::default(), &[])?;
-    let mut alice = Wire::connect("alice", served.tcp)?;
-    alice.register()?;
-    let invite = alice.request("INVITE", &format!("sip:bob@{DOMAIN}"), "Redial-Period: 600\r\n");
-    alice.send(&invite)?;
-    let missed = alice.read_until("SIP/2.0 480 ")?;
-    ensure!(missed.contains("purpose=call-completion"), "{missed}");
+    let (ca, here) = (served.authority.ca(), served.tls.ip());
+    let by_tls = || Phone::by(By::Tls { ca: &ca }, "alice", here, served.tls);
+    let mut alice = by_tls()?;
+    alice.register(600)?;
+    alice.miss("bob")?;
+    // No word of TLS comes before the end.
     drop(alice);
-    served.metric("sip_connections_closed_total", &[("reason", "by_phone")], 1.0)?;
+    served.metric("sip_connections_closed_total", &[("reason", "failed")], 1.0)?;
 
-    Sipp::new("register", "bob", ports::free()?, served.redial.sip).run()?;
+    let mut bob = Phone::by(By::Tcp, "bob", here, served.tcp)?;
+    bob.register(600)?;
     // At once, and not when the recall's time is over.
     served.metric("redial_recalls_total", &[("result", "unreachable")], 1.0)?;
-    let mut alice = Wire::connect("alice", served.tcp)?;
-    alice.register()?;
-    let refer = alice.read_until("REFER ")?;
-    ensure!(refer.contains(&format!("Refer-To: <sip:bob@{DOMAIN}>")) && refer.contains(";transport=tcp>"), "{refer}");
-    alice.answer(&refer, "202 Accepted")?;
-    served.metric("redial_recalls_total", &[("result", "accepted")], 1.0)
+    let mut alice = by_tls()?;
+    alice.register(600)?;
+    let refer = alice.expect("REFER")?;
+    ensure!(refer.header(Header::Contact).contains(";transport=tls>"), "{}", refer.header(Header::Contact));
+    let talks = std::thread::spawn(move || bob.serve_calls(1));
+    alice.take_recall(&refer)?;
+    ensure!(talks.join().is_ok_and(|served| served.is_ok()), "bob's phone");
+    served.redial.service.wait_ended("connected", 1)
 }
 
 /// Servers upstream speak UDP; the way to the phone is in the Path, and so is its connection.

@@ -1,12 +1,13 @@
-//! A scripted phone: one UDP socket, one user, told by the test what to do next. For what sipp cannot play: many phones in one
-//! order of events, messages in an unusual order.
+//! A scripted phone: one UDP socket or connection, one user, told by the test what to do next. For what sipp cannot play: many phones in one
+//! order of events, messages in an unusual order, a whole story by one connection.
 
 mod call;
 mod digest;
 mod text;
+mod way;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -15,8 +16,9 @@ use sip_core::{Message, MessageBuf};
 
 pub use call::Call;
 
-use crate::ports;
+use crate::softphone::By;
 use crate::wait::{PATIENCE, now};
+use way::Way;
 
 /// RFC 3261 section 17.1.1.1.
 const T1: Duration = Duration::from_millis(500);
@@ -73,7 +75,7 @@ pub struct Phone {
     /// How long its user waits for anything. A call is given up by CANCEL then.
     pub patience: Duration,
     edge: SocketAddr,
-    socket: UdpSocket,
+    way: Way,
     /// Received, but not what the script waited for.
     inbox: VecDeque<Received>,
     /// Requests seen, with the answer to repeat.
@@ -96,15 +98,21 @@ impl Phone {
     /// # Errors
     /// When no port is free.
     pub fn at(who: &str, ip: IpAddr, edge: SocketAddr) -> Result<Self> {
-        let local = ports::free_at(ip)?;
-        let socket = UdpSocket::bind(local)?;
+        Self::by(By::Udp, who, ip, edge)
+    }
+
+    /// A phone by a connection of its own, or by UDP.
+    /// # Errors
+    /// When nobody listens, or whoever does cannot say who it is.
+    pub fn by(by: By<'_>, who: &str, ip: IpAddr, edge: SocketAddr) -> Result<Self> {
+        let way = Way::open(ip, edge, by)?;
         Ok(Self {
             who: who.to_owned(),
-            local,
+            local: way.local()?,
             password: None,
             patience: PATIENCE,
             edge,
-            socket,
+            way,
             inbox: VecDeque::new(),
             seen: HashMap::new(),
             acked: HashMap::new(),
@@ -215,8 +223,7 @@ impl Phone {
         if let Some(transaction) = request.transaction() {
             self.seen.insert(transaction, Some(response.clone().into_bytes()));
         }
-        self.socket.send_to(response.as_bytes(), request.from)?;
-        Ok(())
+        self.way.send(response.as_bytes(), request.from)
     }
 
     /// NOTIFY inside the subscription of a REFER that this phone received, reporting `status` of the new call.
@@ -234,9 +241,8 @@ impl Phone {
     /// Sends raw bytes, right or wrong.
     /// # Errors
     /// When the socket fails.
-    pub fn send(&self, bytes: &[u8]) -> Result<()> {
-        self.socket.send_to(bytes, self.edge)?;
-        Ok(())
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.way.send(bytes, self.edge)
     }
 
     /// The next message of any kind, until `limit` has passed.
@@ -251,18 +257,19 @@ impl Phone {
         let sent = MessageBuf::parse(request.as_bytes().to_vec())?;
         let branch = sent.view().top_via().and_then(|v| v.branch().map(str::to_owned)).context("no branch")?;
         let mut pause = T1;
-        let (deadline, mut provisional) = (now() + self.patience, false);
+        let (deadline, mut arrived) = (now() + self.patience, false);
         while now() < deadline {
-            if !provisional {
+            if !arrived {
                 self.send(request.as_bytes())?;
             }
+            arrived |= self.way.is_reliable();
             let again = (now() + pause).min(deadline);
             let ours = |m: &Received| !m.message().is_request() && m.transaction().is_some_and(|(b, _)| b == branch);
             while let Some(answer) = self.wait_for(again, ours)? {
                 if answer.status() >= 200 {
                     return Ok(answer);
                 }
-                provisional = sent.view().method().as_str() == "INVITE";
+                arrived |= sent.view().method().as_str() == "INVITE";
             }
             pause = (pause * 2).min(T1 * 8);
         }
@@ -287,24 +294,13 @@ impl Phone {
 
     /// The next message that is no retransmission; those are answered as before.
     fn receive(&mut self, deadline: Instant) -> Result<Option<Received>> {
-        let mut buffer = vec![0; 65_536];
-        loop {
-            let left = deadline.saturating_duration_since(now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            self.socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            let (len, from) = match self.socket.recv_from(&mut buffer) {
-                Ok(received) => received,
-                Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => return Ok(None),
-                Err(e) => return Err(e.into()),
-            };
-            let bytes = buffer[..len].to_vec();
+        while let Some((bytes, from)) = self.way.receive(deadline)? {
             let message = Received { buffer: MessageBuf::parse(bytes).context("the service sent something unreadable")?, from };
             if self.is_new(&message)? {
                 return Ok(Some(message));
             }
         }
+        Ok(None)
     }
 
     fn is_new(&mut self, received: &Received) -> Result<bool> {
@@ -312,7 +308,7 @@ impl Phone {
         if !message.is_request() {
             let key = (received.header(Header::CallId), received.header(Header::CSeq));
             if let Some(ack) = self.acked.get(&key) {
-                self.socket.send_to(ack, received.from)?;
+                self.way.send(ack, received.from)?;
                 return Ok(false);
             }
             return Ok(true);
@@ -325,11 +321,25 @@ impl Phone {
             }
             Some(answer) => {
                 if let Some(answer) = answer {
-                    self.socket.send_to(answer, received.from)?;
+                    self.way.send(answer, received.from)?;
                 }
                 Ok(false)
             }
         }
+    }
+
+    /// Where it is reached, as it tells in Contact.
+    fn contact(&self) -> String {
+        let Self { who, local, .. } = self;
+        match self.way.transport() {
+            "UDP" => format!("<sip:{who}@{local}>"),
+            other => format!("<sip:{who}@{local};transport={}>", other.to_lowercase()),
+        }
+    }
+
+    /// The Via of its requests, up to their branch.
+    fn via(&self) -> String {
+        format!("Via: SIP/2.0/{} {}", self.way.transport(), self.local)
     }
 
     /// A name that no other of this phone's has.

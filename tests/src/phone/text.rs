@@ -10,20 +10,20 @@ use crate::DOMAIN;
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n";
 
 pub(super) fn register(phone: &Phone, id: &str, seconds: u32, headers: &str) -> String {
-    let Phone { who, local, .. } = phone;
+    let (who, via, contact) = (&phone.who, phone.via(), phone.contact());
     format!(
-        "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
+        "REGISTER sip:{DOMAIN} SIP/2.0\r\n{via};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
          From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: <sip:{who}@{DOMAIN}>\r\nCall-ID: {id}\r\nCSeq: 1 REGISTER\r\n\
-         Contact: <sip:{who}@{local}>;expires={seconds}\r\nUser-Agent: scripted phone\r\n{headers}Content-Length: 0\r\n\r\n"
+         Contact: {contact};expires={seconds}\r\nUser-Agent: scripted phone\r\n{headers}Content-Length: 0\r\n\r\n"
     )
 }
 
 pub(super) fn invite(phone: &Phone, peer: &str, id: &str, headers: &str) -> String {
-    let Phone { who, local, .. } = phone;
+    let (who, via, contact) = (&phone.who, phone.via(), phone.contact());
     format!(
-        "INVITE sip:{peer}@{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
+        "INVITE sip:{peer}@{DOMAIN} SIP/2.0\r\n{via};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
          From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: <sip:{peer}@{DOMAIN}>\r\nCall-ID: {id}\r\nCSeq: 1 INVITE\r\n\
-         Contact: <sip:{who}@{local}>\r\n{headers}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
+         Contact: {contact}\r\n{headers}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
         SDP.len()
     )
 }
@@ -33,13 +33,13 @@ pub(super) fn ack(phone: &Phone, call: &Call, branch: &str) -> String {
     if call.status() < 300 {
         return in_dialog(phone, call, "ACK", call.cseq, branch);
     }
-    let Phone { who, local, .. } = phone;
+    let (who, via) = (&phone.who, phone.via());
     let Call { id, peer, cseq, .. } = call;
     let to = call.answer.header(Header::To);
     // The INVITE's own branch.
     let branch = if *cseq == 1 { id.clone() } else { format!("{id}{}", super::digest::AGAIN) };
     format!(
-        "ACK sip:{peer}@{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n\
+        "ACK sip:{peer}@{DOMAIN} SIP/2.0\r\n{via};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n\
          From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: {to}\r\nCall-ID: {id}\r\nCSeq: {cseq} ACK\r\nContent-Length: 0\r\n\r\n"
     )
 }
@@ -61,34 +61,32 @@ pub(super) fn cancel(invite: &str) -> Result<String> {
 
 /// A request of the callee, through the route set that the INVITE brought (RFC 3261 section 12.1.1).
 pub(super) fn callee_in_dialog(phone: &Phone, invite: Message<'_>, method: &str, cseq: u32, branch: &str) -> Result<String> {
-    let local = phone.local;
-    let contact = field(invite, Header::Contact)?;
-    let target = contact.split_once('<').and_then(|(_, c)| c.split_once('>')).map_or(contact.as_str(), |(uri, _)| uri);
+    let (via, contact, peer) = (phone.via(), phone.contact(), field(invite, Header::Contact)?);
+    let target = uri(&peer);
     let routes: String = invite.values(Header::RecordRoute).map(|r| format!("Route: {}\r\n", String::from_utf8_lossy(r))).collect();
     Ok(format!(
-        "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n{routes}\
-         From: {};tag={}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContact: <sip:{}@{local}>\r\nContent-Length: 0\r\n\r\n",
+        "{method} {target} SIP/2.0\r\n{via};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n{routes}\
+         From: {};tag={}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\nContact: {contact}\r\nContent-Length: 0\r\n\r\n",
         field(invite, Header::To)?,
         own_tag(phone, invite)?,
         field(invite, Header::From)?,
         field(invite, Header::CallId)?,
-        phone.who,
     ))
 }
 
 pub(super) fn in_dialog(phone: &Phone, call: &Call, method: &str, cseq: u32, branch: &str) -> String {
-    let Phone { who, local, .. } = phone;
+    let (who, via, contact) = (&phone.who, phone.via(), phone.contact());
     let id = &call.id;
     let to = call.answer.header(Header::To);
-    let contact = call.answer.header(Header::Contact);
-    let target = contact.split_once('<').and_then(|(_, c)| c.split_once('>')).map_or(contact.as_str(), |(uri, _)| uri);
+    let peer = call.answer.header(Header::Contact);
+    let target = uri(&peer);
     // The caller's route set is the Record-Route of the answer, last first (RFC 3261 section 12.1.2).
     let mut routes: Vec<_> = call.answer.message().values(Header::RecordRoute).collect();
     routes.reverse();
     let routes: String = routes.iter().map(|r| format!("Route: {}\r\n", String::from_utf8_lossy(r))).collect();
     format!(
-        "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n{routes}\
-         From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: {to}\r\nCall-ID: {id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:{who}@{local}>\r\nContent-Length: 0\r\n\r\n"
+        "{method} {target} SIP/2.0\r\n{via};branch=z9hG4bK-{branch};rport\r\nMax-Forwards: 70\r\n{routes}\
+         From: <sip:{who}@{DOMAIN}>;tag={id}\r\nTo: {to}\r\nCall-ID: {id}\r\nCSeq: {cseq} {method}\r\nContact: {contact}\r\nContent-Length: 0\r\n\r\n"
     )
 }
 
@@ -104,7 +102,7 @@ pub(super) fn response(phone: &Phone, request: Message<'_>, status: u16, headers
         text += &format!("{name}: {}\r\n", field(request, header)?);
     }
     let tag = if request.to().is_some_and(|t| t.tag().is_some()) { String::new() } else { format!(";tag={}", own_tag(phone, request)?) };
-    text += &format!("To: {}{tag}\r\nContact: <sip:{}@{}>\r\n{headers}", field(request, Header::To)?, phone.who, phone.local);
+    text += &format!("To: {}{tag}\r\nContact: {}\r\n{headers}", field(request, Header::To)?, phone.contact());
     if request.method().as_str() == "INVITE" && (200..300).contains(&status) {
         text += &format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}", SDP.len());
     } else {
@@ -115,22 +113,25 @@ pub(super) fn response(phone: &Phone, request: Message<'_>, status: u16, headers
 
 /// NOTIFY of a REFER's implicit subscription (RFC 3515 section 2.4.4), towards whoever sent the REFER.
 pub(super) fn notify(phone: &Phone, refer: Message<'_>, id: &str, cseq: u32, status: u16) -> Result<String> {
-    let local = phone.local;
-    let contact = field(refer, Header::Contact)?;
-    let target = contact.split_once('<').and_then(|(_, c)| c.split_once('>')).map_or(contact.as_str(), |(uri, _)| uri);
+    let (via, contact, peer) = (phone.via(), phone.contact(), field(refer, Header::Contact)?);
+    let target = uri(&peer);
     let state = if status < 200 { "active;expires=60" } else { "terminated;reason=noresource" };
     let body = format!("SIP/2.0 {status} Scripted\r\n");
     Ok(format!(
-        "NOTIFY {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
-         From: {};tag={}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} NOTIFY\r\nContact: <sip:{}@{local}>\r\nEvent: refer\r\n\
+        "NOTIFY {target} SIP/2.0\r\n{via};branch=z9hG4bK-{id};rport\r\nMax-Forwards: 70\r\n\
+         From: {};tag={}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} NOTIFY\r\nContact: {contact}\r\nEvent: refer\r\n\
          Subscription-State: {state}\r\nContent-Type: message/sipfrag\r\nContent-Length: {}\r\n\r\n{body}",
         field(refer, Header::To)?,
         own_tag(phone, refer)?,
         field(refer, Header::From)?,
         field(refer, Header::CallId)?,
-        phone.who,
         body.len()
     ))
+}
+
+/// What a Contact says in angle brackets, or all of it.
+fn uri(contact: &str) -> &str {
+    contact.split_once('<').and_then(|(_, c)| c.split_once('>')).map_or(contact, |(uri, _)| uri)
 }
 
 /// The same tag for everything that this phone says in one dialog.
