@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo demo-front test lint fmt crd bench dashboards images chart-test cluster cluster-down clean compiler tools k8s-test compose-test
+.PHONY: help demo demo-front test lint fmt crd bench dashboards images push chart-test cluster cluster-down clean compiler tools k8s-test compose-test
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: compiler tools ## load edge, coordinator and Redis with sipp; CPU per mes
 
 images: compiler ## pack static binaries into images without a base, target/images/*.tar (docker, podman or buildah; installs buildah by apt when there is none)
 	docker/build
+
+push: ## push these images to REGISTRY=HOST[:PORT][/PATH], where a cluster pulls from (after `docker login` or the like; docker/push says the rest)
+	docker/push
 
 chart-test: compiler ## lint the Helm chart, check what it must refuse, and have a real API server admit what it renders (as root; needs Go, like cluster)
 	cargo build --workspace --bins
