@@ -37,6 +37,22 @@ impl Namespace {
         run("kubectl", &["--namespace", self.0, "apply", "--filename", "-"], Some(manifest))
     }
 
+    /// Makes the namespace unless it is there.
+    /// # Errors
+    /// When the API server refuses.
+    pub fn create(self) -> Result<()> {
+        let Self(name) = self;
+        self.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}")).map(drop)
+    }
+
+    /// Makes what `kubectl create secret ARGS` would, in the place of what is there.
+    /// # Errors
+    /// When a file is not there, or the API server refuses.
+    pub fn put_secret(self, args: &[&str]) -> Result<()> {
+        let manifest = self.kubectl(&[&["create", "secret"], args, &["--dry-run=client", "--output=json"]].concat())?;
+        self.apply(&manifest).map(drop)
+    }
+
     /// Whether kubectl's request is refused for want of a right.
     /// # Errors
     /// When it is not refused, or for another reason.

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use redial_tests::Phone;
+use redial_tests::softphone::By;
 use redial_tests::wait::now;
+use redial_tests::{Phone, ports};
 use sip_core::Header;
 
 /// Told at the same time: half of what two cores carry beside the cluster itself.
@@ -30,6 +31,17 @@ pub struct Outside {
     pub server: SocketAddr,
     /// Addresses of this machine; each phone takes one of them.
     pub addresses: Vec<IpAddr>,
+    /// Phones come by UDP without.
+    pub connections: Option<Connections>,
+}
+
+/// Where phones connect to: those of even numbers, the callers, by TLS, the others by TCP.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    pub tls: SocketAddr,
+    pub tcp: SocketAddr,
+    /// Whom phones trust (PEM file).
+    pub ca: String,
 }
 
 impl Outside {
@@ -37,14 +49,10 @@ impl Outside {
     pub fn facing(server: SocketAddr) -> Result<Self> {
         let addresses = match std::env::var("PHONES") {
             Ok(list) => list.split_whitespace().map(str::parse).collect::<Result<_, _>>().context("PHONES is no list of addresses")?,
-            Err(_) => {
-                let probe = std::net::UdpSocket::bind((IpAddr::from([0; 4]), 0))?;
-                probe.connect(server).with_context(|| format!("no way to {server}"))?;
-                vec![probe.local_addr()?.ip()]
-            }
+            Err(_) => vec![ports::facing(server)?],
         };
         ensure!(!addresses.is_empty(), "PHONES is empty");
-        Ok(Self { server, addresses })
+        Ok(Self { server, addresses, connections: None })
     }
 
     pub fn address(&self, n: usize) -> IpAddr {
@@ -52,7 +60,12 @@ impl Outside {
     }
 
     pub fn phone(&self, who: &str, n: usize) -> Result<Phone> {
-        Phone::at(who, self.address(n), self.server)
+        let (by, server) = match &self.connections {
+            None => (By::Udp, self.server),
+            Some(Connections { tls, ca, .. }) if n.is_multiple_of(2) => (By::Tls { ca }, *tls),
+            Some(Connections { tcp, .. }) => (By::Tcp, *tcp),
+        };
+        Phone::by(by, who, self.address(n), server)
     }
 }
 

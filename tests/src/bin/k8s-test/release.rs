@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use redial_tests::authority::{Authority, Issued};
 use redial_tests::{Metrics, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kube::Namespace;
 
@@ -19,14 +20,20 @@ pub struct Release {
     pub name: &'static str,
     pub namespace: Namespace,
     values: &'static str,
-    /// Of the listener, and of the node where phones reach it.
+    /// Of the listeners for UDP and TCP, and of the node where phones reach them.
     port: u16,
     behind_a_node_port: bool,
 }
 
-/// Two edges behind one port of every node, two coordinators, a Redis.
+/// Two edges behind the same ports of every node, two coordinators, a Redis.
 pub const CLUSTERED: Release =
     Release { name: "redial", namespace: Namespace("redial-test"), values: "clustered.yaml", port: 30060, behind_a_node_port: true };
+
+/// Where [`CLUSTERED`] listens for TLS, and the Secret with its certificate.
+pub const TLS_PORT: u16 = 30061;
+const TLS_SECRET: &str = "sip-tls";
+/// The Secret that images are pulled with.
+const PULL_SECRET: &str = "registry";
 
 /// Edges as the chart has them by default: one on each node, with the node's address.
 pub const ON_NODES: Release =
@@ -48,16 +55,38 @@ impl Release {
         if self.behind_a_node_port {
             args.extend(["--set", &advertised]);
         }
-        // A cluster that pulls: where from.
-        let registry = std::env::var("REGISTRY").map(|r| format!("image.registry={r},redis.bundled.image.registry={r}"));
-        args.extend(registry.iter().flat_map(|r| ["--set", r]));
+        // A cluster that pulls: where from, and what was pushed there last, whatever its nodes have under the same tag.
+        let pulled =
+            registry().map(|registry| ["image", "redis.bundled.image"].map(|i| format!("{i}.registry={registry},{i}.pullPolicy=Always")));
+        args.extend(pulled.iter().flatten().flat_map(|image| ["--set", image]));
+        let pull_secret = format!("imagePullSecrets[0].name={PULL_SECRET}");
+        if registry_login().is_some() {
+            args.extend(["--set", &pull_secret]);
+        }
         args.extend(more.iter().flat_map(|m| ["--set", *m]));
         self.namespace.helm(&args)?;
         Ok(())
     }
 
+    /// With the Secrets that it wants.
     pub fn install(&self) -> Result<()> {
-        self.helm(&["install", "--create-namespace"], &[])
+        self.namespace.create()?;
+        if self.behind_a_node_port {
+            self.certify("first")?;
+        }
+        if let Some(file) = registry_login() {
+            let file = format!("--from-file=.dockerconfigjson={file}");
+            self.namespace.put_secret(&["generic", PULL_SECRET, "--type=kubernetes.io/dockerconfigjson", &file])?;
+        }
+        self.helm(&["install"], &[])
+    }
+
+    /// Gives the edges a certificate of this name for the node's address, by a new authority.
+    pub fn certify(&self, name: &str) -> Result<Authority> {
+        let authority = Authority::new()?;
+        let Issued { cert, key } = authority.issue_at(name, self.address()?.ip())?;
+        self.namespace.put_secret(&["tls", TLS_SECRET, &format!("--cert={cert}"), &format!("--key={key}")])?;
+        Ok(authority)
     }
 
     pub fn upgrade(&self, more: &[&str]) -> Result<()> {
@@ -117,12 +146,14 @@ impl Release {
 
     /// What `redial ARGS --output json` says, from a pod beside the coordinators.
     pub fn ask(&self, args: &[&str]) -> Result<Value> {
-        let image = self.namespace.get(&["deployment", &self.object("coordinator")])?;
-        let image = image["spec"]["template"]["spec"]["containers"][0]["image"].as_str().context("no image")?;
+        let beside = self.namespace.get(&["deployment", &self.object("coordinator")])?;
+        let beside = &beside["spec"]["template"]["spec"];
+        let image = beside["containers"][0]["image"].as_str().context("no image")?;
         let image = format!("--image={}", image.replace("/redial-coordinator:", "/redial:"));
+        let secrets = format!("--overrides={}", json!({"spec": {"imagePullSecrets": beside["imagePullSecrets"]}}));
         let coordinator = format!("http://{}:7070", self.object("coordinator"));
         // Not attached to: kubectl loses or repeats what a command says that ends at once.
-        let pod = &["run", "ask", &image, "--restart=Never", "--"];
+        let pod = &["run", "ask", &image, &secrets, "--restart=Never", "--"];
         self.namespace.kubectl(&[pod, args, &["--coordinator", &coordinator, "--output", "json"]].concat())?;
         let phase = || self.namespace.kubectl(&["get", "pod", "ask", "--output=jsonpath={.status.phase}"]);
         let ended = until("the answer", READY, || Ok(Some(phase()?).filter(|phase| ["Succeeded", "Failed"].contains(&phase.as_str()))));
@@ -157,6 +188,16 @@ impl Release {
         let left = || self.namespace.kubectl(&["get", &kinds.join(","), "--selector", &label, "--output=name", "--ignore-not-found"]);
         until("nothing to be left", READY, || Ok(left()?.trim().is_empty().then_some(()))).with_context(|| left().unwrap_or_default())
     }
+}
+
+/// Where the cluster pulls `redial/*` from, if it does.
+pub fn registry() -> Option<String> {
+    std::env::var("REGISTRY").ok()
+}
+
+/// The login file of docker, podman or buildah for that, as the latter two call it.
+fn registry_login() -> Option<String> {
+    std::env::var("REGISTRY_AUTH_FILE").ok().filter(|_| registry().is_some())
 }
 
 /// An address of the first node.

@@ -1,8 +1,10 @@
 //! The life of a release: installed, tested, upgraded, rolled back, gone.
 
 use anyhow::{Context as _, Result, ensure};
+use redial_tests::until;
+use redial_tests::wait::PATIENCE;
 
-use crate::release::{CLUSTERED, Release};
+use crate::release::{CLUSTERED, Release, registry};
 use crate::scenarios::story;
 
 pub fn install() -> Result<String> {
@@ -13,7 +15,23 @@ pub fn install() -> Result<String> {
     let count = |component| Ok::<_, anyhow::Error>(CLUSTERED.pods(component)?.len());
     let pods = (count("edge")?, count("coordinator")?, count("redis")?);
     ensure!(pods == (2, 2, 1), "edges, coordinators, Redis: {pods:?}");
-    Ok("2 edges, 2 coordinators and Redis are ready".to_owned())
+    Ok(format!("2 edges, 2 coordinators and Redis are ready{}", whence(&CLUSTERED)?))
+}
+
+/// Where a registry is named, every pod's image came from it; so its node says.
+pub(super) fn whence(release: &Release) -> Result<String> {
+    let Some(registry) = registry() else { return Ok(String::new()) };
+    let pulled = format!("Successfully pulled image \"{registry}/redial/");
+    for component in ["edge", "coordinator", "redis"] {
+        for pod in release.pods(component)? {
+            let of_pod = format!("reason=Pulled,involvedObject.name={pod}");
+            let said =
+                || release.namespace.kubectl(&["get", "events", "--field-selector", &of_pod, "--output=jsonpath={.items[*].message}"]);
+            // Events come in after what they tell of.
+            until("the event", PATIENCE, || Ok(said()?.contains(&pulled).then_some(()))).with_context(|| format!("{pod}: {:?}", said()))?;
+        }
+    }
+    Ok(format!(", their images pulled from {registry}"))
 }
 
 pub fn helm_test() -> Result<String> {

@@ -1,5 +1,6 @@
 //! What is played in the cluster.
 
+pub mod connections;
 pub mod install;
 pub mod killed;
 pub mod policy;

@@ -6,6 +6,7 @@ use redial_tests::stories::{self, End};
 
 use crate::load::Outside;
 use crate::release::{CLUSTERED, ON_NODES, Release};
+use crate::scenarios::install::whence;
 
 /// Alice misses bob, bob comes back, alice is recalled and they talk.
 pub fn by_sipp(release: &Release) -> Result<()> {
@@ -33,9 +34,10 @@ pub fn on_nodes() -> Result<String> {
     }
     release.install()?;
     ensure!(!release.pods("edge")?.is_empty());
+    let whence = whence(release)?;
     by_sipp(release)?;
     release.namespace.helm(&["test", release.name, "--timeout", "90s"])?;
     release.ensure_no_watch_is_left()?;
     release.abandon()?;
-    Ok(format!("by udp:{}", release.address()?))
+    Ok(format!("by udp:{}{whence}", release.address()?))
 }
