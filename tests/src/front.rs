@@ -20,14 +20,20 @@ impl Site {
     /// `more` are options of the edges.
     /// # Errors
     /// When a part does not become ready.
-    pub fn start(servers: usize, edges: usize, defines: &[&'static str], more: &[&str]) -> Result<Self> {
+    pub fn start(servers: usize, edges: usize, defines: &[&str], more: &[&str]) -> Result<Self> {
         Self::with(servers, edges, defines, &Policy::default(), more)
     }
 
     /// # Errors
     /// As [`Site::start`].
-    pub fn with(servers: usize, edges: usize, defines: &[&'static str], policy: &Policy, more: &[&str]) -> Result<Self> {
+    pub fn with(servers: usize, edges: usize, defines: &[&str], policy: &Policy, more: &[&str]) -> Result<Self> {
         let servers = (0..servers).map(|_| Kamailio::start(defines)).collect::<Result<Vec<_>>>()?;
+        Self::before(servers, edges, policy, more)
+    }
+
+    /// # Errors
+    /// As [`Site::start`].
+    pub fn before(servers: Vec<Kamailio>, edges: usize, policy: &Policy, more: &[&str]) -> Result<Self> {
         let options = kamailio::before(&servers);
         let options: Vec<&str> = options.iter().map(String::as_str).chain(more.iter().copied()).collect();
         Ok(Self { cluster: Cluster::start_with(1, edges, policy, &options)?, servers })

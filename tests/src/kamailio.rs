@@ -1,18 +1,24 @@
 //! Debian's Kamailio as the registrar and proxy that is there already. It knows nothing of what stands before it; its configuration is the
-//! one that `redial demo --front` plays with.
+//! one that `redial demo --front` plays with, or the one that the package installs.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process::{Process, Scratch};
 use crate::wait::PATIENCE;
 use crate::{DOMAIN, Phone, ports, until};
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../services/redial/src/demo/kamailio.cfg");
+
+/// The package's own.
+const STOCK: &str = "/etc/kamailio/kamailio.cfg";
+
+/// Its empty tables for `db_text`.
+const TABLES: &str = "/usr/share/kamailio/dbtext/kamailio";
 
 /// The password of every user.
 pub const PASSWORD: &str = "secret";
@@ -24,10 +30,13 @@ pub const GRANTS: u32 = 300;
 pub const PATH: &str = "WITH_PATH";
 
 /// It answers 480 for who is not registered; else 404.
-pub const UNAVAILABLE: &str = "WITH_480";
+pub const UNAVAILABLE: &str = "AWAY=\"480\"";
 
 /// It asks nobody for a password who calls.
 pub const TRUSTING: &str = "WITH_TRUST";
+
+/// It answers 503 to everything.
+pub const OVERLOADED: &str = "WITH_503";
 
 /// The options of an edge that stands before these servers.
 #[must_use]
@@ -51,23 +60,47 @@ pub struct Kamailio {
     pub sip: SocketAddr,
     process: Process,
     scratch: Scratch,
-    defines: Vec<&'static str>,
+    options: Vec<String>,
 }
 
 impl Kamailio {
     /// On a free port of loopback.
     /// # Errors
     /// When it is not installed or does not answer.
-    pub fn start(defines: &[&'static str]) -> Result<Self> {
+    pub fn start(defines: &[&str]) -> Result<Self> {
         Self::at(ports::free()?, defines)
     }
 
     /// # Errors
     /// As [`Kamailio::start`].
-    pub fn at(sip: SocketAddr, defines: &[&'static str]) -> Result<Self> {
+    pub fn at(sip: SocketAddr, defines: &[&str]) -> Result<Self> {
+        let options = defines.iter().flat_map(|define| ["-A".to_owned(), (*define).to_owned()]).collect();
+        Self::run(sip, Scratch::new("kamailio")?, CONFIG, options)
+    }
+
+    /// As the package configures it, told what no installation can do without: where to listen, and its domain. It asks `users` for their password, by
+    /// its own define and the text files that the package has for a database; where there are none it asks nobody.
+    /// # Errors
+    /// As [`Kamailio::start`].
+    pub fn stock(users: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("kamailio")?;
-        let process = spawn(sip, defines, &scratch)?;
-        let mut this = Self { sip, process, scratch, defines: defines.to_vec() };
+        let mut options = vec![format!("--alias={DOMAIN}")];
+        if !users.is_empty() {
+            for table in ["version", "subscriber"] {
+                let path = Path::new(TABLES).join(table);
+                let empty = std::fs::read_to_string(&path).with_context(|| format!("{} is not there", path.display()))?;
+                scratch.file(table, &(empty + &if table == "subscriber" { rows(users) } else { String::new() }))?;
+            }
+            let database = format!("DBURL=\"text://{}\"", scratch.path().display());
+            options.extend(["--loadmodule=db_text.so", "-A", "WITH_AUTH", "-A", &database].map(str::to_owned));
+        }
+        Self::run(ports::free()?, scratch, STOCK, options)
+    }
+
+    fn run(sip: SocketAddr, scratch: Scratch, config: &'static str, mut options: Vec<String>) -> Result<Self> {
+        options.extend(["-f".to_owned(), config.to_owned()]);
+        let process = spawn(sip, &options, &scratch)?;
+        let mut this = Self { sip, process, scratch, options };
         this.wait_ready()?;
         Ok(this)
     }
@@ -84,8 +117,17 @@ impl Kamailio {
     /// # Errors
     /// When it does not answer.
     pub fn start_again(&mut self) -> Result<()> {
-        self.process = spawn(self.sip, &self.defines, &self.scratch)?;
+        self.process = spawn(self.sip, &self.options, &self.scratch)?;
         self.wait_ready()
+    }
+
+    /// Ends it and starts it again as another one.
+    /// # Errors
+    /// When it does not answer.
+    pub fn turn_into(&mut self, defines: &[&str]) -> Result<()> {
+        self.kill()?;
+        *self = Self::at(self.sip, defines)?;
+        Ok(())
     }
 
     /// It does nothing until it is resumed; what comes meanwhile waits in its socket.
@@ -121,7 +163,7 @@ impl Kamailio {
             self.process.ensure_alive()?;
             socket.send_to(options.as_bytes(), at)?;
             let mut buffer = [0; 2048];
-            Ok(socket.recv(&mut buffer).ok().filter(|len| buffer[..*len].starts_with(b"SIP/2.0 200")).map(drop))
+            Ok(socket.recv(&mut buffer).ok().filter(|len| buffer[..*len].starts_with(b"SIP/2.0 ")).map(drop))
         })
     }
 }
@@ -132,11 +174,16 @@ impl Drop for Kamailio {
     }
 }
 
-fn spawn(sip: SocketAddr, defines: &[&'static str], scratch: &Scratch) -> Result<Process> {
+/// Of the table `subscriber`: id, user, domain, password and two hashes that are not used.
+fn rows(users: &[&str]) -> String {
+    users.iter().enumerate().map(|(id, user)| format!("{id}:{user}:{DOMAIN}:{PASSWORD}:-:-\n")).collect()
+}
+
+fn spawn(sip: SocketAddr, options: &[String], scratch: &Scratch) -> Result<Process> {
     let dir = scratch.path().display().to_string();
     let listen = format!("udp:{sip}");
-    let mut args = vec!["-DD", "-E", "-m", "32", "-M", "4", "-f", CONFIG, "-l", &listen, "-w", &dir, "-Y", &dir];
-    args.extend(defines.iter().flat_map(|define| ["-A", define]));
+    let fixed = ["-DD", "-E", "-m", "32", "-M", "4", "-l", &listen, "-w", &dir, "-Y", &dir];
+    let args = fixed.into_iter().chain(options.iter().map(String::as_str));
     // Debian has it where only root's PATH leads.
     let binary = Path::new("/usr/sbin/kamailio");
     Process::spawn(binary, args, scratch.path(), scratch.path().join("log"))

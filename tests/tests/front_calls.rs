@@ -5,12 +5,19 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use redial_tests::front::Site;
-use redial_tests::kamailio::{PATH, user};
+use redial_tests::kamailio::{Kamailio, PATH, user};
 use redial_tests::phone::Received;
-use redial_tests::{Phone, Sipp, ports};
+use redial_tests::{Phone, Policy, Sipp, ports};
 
-/// Both ways in which a server may be told to reach phones.
-const WAYS: [(&[&str], &str); 2] = [(&[PATH], "path"), (&[], "contact")];
+/// Both ways in which a server may be told to reach phones, before one that does as it is asked and before one as its package configures it.
+fn sites(edges: usize) -> impl Iterator<Item = Result<Site>> {
+    let servers: [fn(bool) -> Result<Kamailio>; 2] =
+        [|path| Kamailio::start(if path { &[PATH] } else { &[] }), |_| Kamailio::stock(&["alice", "bob"])];
+    servers.into_iter().flat_map(move |server| {
+        [(true, "path"), (false, "contact")]
+            .map(|(path, way)| Site::before(vec![server(path)?], edges, &Policy::default(), &["--upstream-path", way]))
+    })
+}
 
 fn joined<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
     match thread.join() {
@@ -28,8 +35,8 @@ fn registered(site: &Site, edge: usize, who: &str) -> Result<Phone> {
 /// With a watch of the pair and without one, which makes the edge stay in the dialog for its own sake.
 #[test]
 fn a_call_is_changed_and_ended_from_either_side() -> Result<()> {
-    for (defines, way) in WAYS {
-        let site = Site::start(1, 2, defines, &["--upstream-path", way])?;
+    for site in sites(2) {
+        let site = site?;
         let mut alice = registered(&site, 0, "alice")?;
         for (watched, callee_ends) in [(false, false), (false, true), (true, true)] {
             if watched {
@@ -56,8 +63,8 @@ fn a_call_is_changed_and_ended_from_either_side() -> Result<()> {
                 bob.register(0)
             });
             let mut call = alice.invite("bob", "")?;
-            ensure!(call.status() == 200, "{way}: {}", call.status());
-            ensure!(alice.invite_again(&mut call)? == 200, "{way}: re-INVITE of the caller");
+            ensure!(call.status() == 200, "{}", call.status());
+            ensure!(alice.invite_again(&mut call)? == 200, "re-INVITE of the caller");
             let back = alice.expect("INVITE")?;
             alice.pick_up(&back)?;
             if callee_ends {
@@ -75,8 +82,8 @@ fn a_call_is_changed_and_ended_from_either_side() -> Result<()> {
 
 #[test]
 fn a_call_that_is_given_up_stops_ringing() -> Result<()> {
-    for (defines, way) in WAYS {
-        let site = Site::start(1, 1, defines, &["--upstream-path", way])?;
+    for site in sites(1) {
+        let site = site?;
         let (alice, bob) = (ports::free()?, ports::free()?);
         for (who, local) in [("alice", alice), ("bob", bob)] {
             Sipp::new("register_digest", who, local, site.edge(0)).run()?;
@@ -108,8 +115,8 @@ fn a_recalled_call_that_is_given_up_ends_its_watch() -> Result<()> {
 
 #[test]
 fn a_message_passes() -> Result<()> {
-    for (defines, way) in WAYS {
-        let site = Site::start(1, 2, defines, &["--upstream-path", way])?;
+    for site in sites(2) {
+        let site = site?;
         let mut bob = registered(&site, 1, "bob")?;
         let serve = std::thread::spawn(move || -> Result<Received> {
             let message = bob.expect("MESSAGE")?;
@@ -125,8 +132,8 @@ fn a_message_passes() -> Result<()> {
 /// The callee has two phones; the server rings both, one answers, the other one stops. The watch hears of one call.
 #[test]
 fn a_call_that_the_server_forks_is_one_call() -> Result<()> {
-    for (defines, way) in WAYS {
-        let site = Site::start(1, 1, defines, &["--upstream-path", way])?;
+    for site in sites(1) {
+        let site = site?;
         let mut alice = registered(&site, 0, "alice")?;
         alice.miss_with("bob", 404)?;
         let (mut desk, mut mobile) = (registered(&site, 0, "bob")?, registered(&site, 0, "bob")?);
@@ -135,7 +142,7 @@ fn a_call_that_the_server_forks_is_one_call() -> Result<()> {
         alice.reconnect(&refer, &mut mobile)?;
         joined(rings)?;
         site.over(1)?;
-        ensure!(alice.within(Duration::from_secs(2), "REFER")?.is_none(), "{way}: recalled twice");
+        ensure!(alice.within(Duration::from_secs(2), "REFER")?.is_none(), "recalled twice");
     }
     Ok(())
 }

@@ -15,18 +15,18 @@ use crate::phone::{Arrow, Ladder, Lane, User};
 use crate::standalone::Parts;
 use crate::story;
 
-/// Two listeners: one for phones, and one for the server, which knows it by the address of the tap between them.
+/// Two listeners: one for phones, and one for the server. Edge and server know each other by the two faces of a tap between them.
 pub async fn run() -> Result<()> {
-    let kamailio = Kamailio::start(PATIENCE).await?;
-    let tap = UdpSocket::bind("127.0.0.1:0").await.context("a tap needs a UDP port")?;
-    let between = tap.local_addr()?;
+    let tap = Tap::new().await.context("a tap needs two UDP ports")?;
+    let (as_server, as_edge) = (tap.as_server.local_addr()?, tap.as_edge.local_addr()?);
+    let kamailio = Kamailio::start(as_server, PATIENCE).await?;
     // The port of the phones' listener is known only when it is bound, but its advertised address must be given when the other's is.
     let phones = UdpSocket::bind("127.0.0.1:0").await?.local_addr()?;
     let parts = Parts::with(&[
         "--mode=front",
-        &format!("--upstream={DOMAIN}={between}"),
+        &format!("--upstream={DOMAIN}={as_server}"),
         "--listen=udp:127.0.0.1:0",
-        &format!("--advertise={between}"),
+        &format!("--advertise={as_edge}"),
         &format!("--listen=udp:{phones}"),
         &format!("--advertise={phones}"),
     ])?;
@@ -37,7 +37,7 @@ pub async fn run() -> Result<()> {
     ));
     let ladder = Arc::new(Ladder::with_far("alice", "redial", "bob", "kamailio"));
     let stop = CancellationToken::new();
-    let passing = tokio::spawn(pass(tap, inner, kamailio.addr, Arc::clone(&ladder)));
+    let passing = tokio::spawn(tap.pass(inner, kamailio.addr, Arc::clone(&ladder)));
     let running = tokio::spawn(parts.run(stop.clone()));
     let user = |name: &str| User { name: name.to_owned(), domain: DOMAIN.to_owned(), password: Some(PASSWORD.to_owned()) };
     let outcome = story::play(phones, [user("alice"), user("bob")], &ladder, PATIENCE).await;
@@ -48,17 +48,32 @@ pub async fn run() -> Result<()> {
     tell_cost(&ladder)
 }
 
-/// Passes datagrams between the edge and the server, and notes them.
-async fn pass(tap: UdpSocket, edge: SocketAddr, server: SocketAddr, ladder: Arc<Ladder>) -> std::io::Result<()> {
-    let mut buffer = vec![0; 65_535];
-    loop {
-        let (len, from) = tap.recv_from(&mut buffer).await?;
-        let (arrow, to) = if from == server { (Arrow::ToServer, edge) } else { (Arrow::FromServer, server) };
-        let datagram = &buffer[..len];
-        if !is_check(datagram) {
-            ladder.note(Lane::Far, arrow, datagram);
+/// Stands between the edge and the server.
+struct Tap {
+    /// What the edge sends to.
+    as_server: UdpSocket,
+    /// What the server sends to.
+    as_edge: UdpSocket,
+}
+
+impl Tap {
+    async fn new() -> std::io::Result<Self> {
+        Ok(Self { as_server: UdpSocket::bind("127.0.0.1:0").await?, as_edge: UdpSocket::bind("127.0.0.1:0").await? })
+    }
+
+    /// Passes datagrams on and notes them.
+    async fn pass(self, edge: SocketAddr, server: SocketAddr, ladder: Arc<Ladder>) -> std::io::Result<()> {
+        let (mut up, mut down) = (vec![0; 65_535], vec![0; 65_535]);
+        loop {
+            let (arrow, datagram, by, to) = tokio::select! {
+                got = self.as_server.recv(&mut up) => (Arrow::FromServer, &up[..got?], &self.as_edge, server),
+                got = self.as_edge.recv(&mut down) => (Arrow::ToServer, &down[..got?], &self.as_server, edge),
+            };
+            if !is_check(datagram) {
+                ladder.note(Lane::Far, arrow, datagram);
+            }
+            by.send_to(datagram, to).await?;
         }
-        tap.send_to(datagram, to).await?;
     }
 }
 

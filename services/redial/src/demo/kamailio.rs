@@ -24,8 +24,8 @@ pub struct Kamailio {
 }
 
 impl Kamailio {
-    /// On a free port of loopback; ready when it answers OPTIONS.
-    pub async fn start(limit: Duration) -> Result<Self> {
+    /// On a free port of loopback, which others know as `advertised`; ready when it answers OPTIONS.
+    pub async fn start(advertised: SocketAddr, limit: Duration) -> Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let free = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let dir = std::env::temp_dir().join(format!("redial-demo-{}", std::process::id()));
@@ -33,7 +33,7 @@ impl Kamailio {
         let (config, log) = (dir.join("kamailio.cfg"), std::fs::File::create(dir.join("log"))?);
         std::fs::write(&config, CONFIG)?;
         let mut command = Command::new(binary());
-        command.args(["-DD", "-E", "-m", "32", "-M", "4", "-A", "WITH_PATH", "-l"]).arg(format!("udp:{free}"));
+        command.args(["-DD", "-E", "-m", "32", "-M", "4", "-A", "WITH_PATH", "-l"]).arg(format!("udp:{free}/{advertised}"));
         command.arg("-f").arg(&config).arg("-w").arg(&dir).arg("-Y").arg(&dir);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().context("kamailio does not start; `apt-get install kamailio` brings it")?;
