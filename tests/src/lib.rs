@@ -18,6 +18,7 @@ pub mod prometheus;
 pub mod redis_server;
 pub mod relay;
 pub mod services;
+pub mod shared;
 pub mod sipp;
 pub mod softphone;
 pub mod splitter;

@@ -21,7 +21,7 @@ pub struct Splitter {
     pub public: SocketAddr,
     seed: u64,
     counts: Arc<[AtomicU64; 2]>,
-    /// Bit per edge that gets nothing any more.
+    /// Bit per edge that gets nothing.
     retired: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -88,6 +88,11 @@ impl Splitter {
     /// The balancer has noticed that this edge is gone.
     pub fn retire(&self, edge: usize) {
         self.retired.fetch_or(1 << edge, Ordering::Relaxed);
+    }
+
+    /// It is back.
+    pub fn restore(&self, edge: usize) {
+        self.retired.fetch_and(!(1 << edge), Ordering::Relaxed);
     }
 
     /// Datagrams of phones that were given to edges, and those of them that were copies.

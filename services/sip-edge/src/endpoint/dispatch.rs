@@ -127,7 +127,8 @@ impl Endpoint {
         let core = &mut self.core;
         let tag = request.to_tag();
         // What another edge gives us, it gives us for good.
-        if !core.has_room() || (core.draining && tag.is_none() && from.edge.is_here()) {
+        let may_wait = || tag.is_none() && from.edge.is_here() && !core.is_terminating(request);
+        if !core.has_room() || (core.draining && may_wait()) {
             return core.respond_statelessly(from, request, reply::unavailable("Server Busy"), out);
         }
         if tag.is_some_and(|tag| owner_of_tag(tag).is_some()) {

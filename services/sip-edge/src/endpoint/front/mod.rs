@@ -69,6 +69,12 @@ impl Core {
         }
     }
 
+    /// It is for a phone that a server reaches by us and by nobody else: refused, it would be lost, while a phone tries again.
+    pub(super) fn is_terminating(&self, request: Message<'_>) -> bool {
+        let own = || Uri::parse(request.request_uri()).and_then(|uri| own_contact(&self.config, &uri));
+        self.config.front.is_some() && (TopRoutes::read(&self.config, request).path.is_some() || own().is_some())
+    }
+
     /// From a server, or from whoever has its token.
     fn on_terminating(&mut self, now: Now, from: Peer, key: TransactionKey, request: Message<'_>, token: &PathToken, out: &mut Outbox) {
         let Some(peer) = self.peer_at(token.flow) else {

@@ -198,6 +198,17 @@ fn a_call_given_up_before_the_coordinator_has_answered_is_reported_all_the_same(
     assert!(driver.requests.is_empty());
 }
 
+/// A phone tries again, by another edge or by this one when it is back; what a server sends to the phone has no other way.
+#[test]
+fn a_drain_refuses_phones_and_not_what_servers_send_to_them() {
+    let mut driver = front();
+    driver.endpoint.drain();
+    assert_eq!(codes(&driver.receive(ALICE, &invite("1", ""))), [503]);
+    let extra = format!("Route: {}\r\n", path_to(BOB));
+    let sent = driver.receive(SERVER, &request("INVITE", &format!("sip:bob@{BOB}"), "2", &extra));
+    assert_eq!(sent.iter().filter(|s| s.status() == 0).map(|s| s.to.to_string()).collect::<Vec<_>>(), [BOB]);
+}
+
 #[test]
 fn a_call_from_the_server_reaches_the_phone_by_its_path_and_stays_with_us() {
     let mut driver = front();
