@@ -55,7 +55,7 @@ cluster: compiler ## build and start a Kubernetes of our own, in a network names
 k8s-test: compiler tools $(if $(KUBECONFIG),,images cluster) ## install the chart in that cluster, or in the one of KUBECONFIG, and play stories while pods come and go (installs like test, and docker-registry and apache2-utils)
 	tests/k8s-test
 
-compose-test: images ## start docker/compose.yaml, play the story through either edge, take it down (as root; installs podman by apt)
+compose-test: images ## start docker/compose.yaml with its collector, play the story through either edge, take it down (as root; needs Go; installs podman by apt)
 	tests/compose
 
 cluster-down: ## end the cluster, and leave nothing but its binaries
