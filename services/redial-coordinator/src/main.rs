@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Command;
 use redial_coordinator::app::{BuildError, Config};
 use redial_coordinator::settings::Settings;
-use redial_coordinator::store::{MemoryStore, Timed, expiry};
+use redial_coordinator::store::{MemoryStore, Timed, expiry, usage};
 use redial_coordinator::{HINTS, Hints, credentials, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
@@ -46,7 +46,9 @@ async fn with_store(settings: Settings, metrics: Metrics) -> ExitCode {
     match settings.redis.open() {
         Ok(Some(store)) => {
             let hints = expiry::hints(&store, HINTS, CancellationToken::new()).hints;
-            serve(settings, Arc::new(Timed::new(store, &metrics.meter("redial_store"))), Some(hints), metrics).await
+            let meter = metrics.meter("redial_store");
+            let _usage = usage::follow(&store, &meter);
+            serve(settings, Arc::new(Timed::new(store, &meter)), Some(hints), metrics).await
         }
         Ok(None) => {
             tracing::warn!("no --redis: bindings and watches are in this process alone, nothing is shared or durable");

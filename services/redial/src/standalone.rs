@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Command;
 use redial_coordinator::app::{App, BuildError};
-use redial_coordinator::store::{MemoryStore, Timed, expiry};
+use redial_coordinator::store::{MemoryStore, Timed, expiry, usage};
 use redial_coordinator::{HINTS, Hints, credentials, policies};
 use redial_core::WatchStore;
 use redial_runtime::admin::{Admin, Readiness};
@@ -45,7 +45,9 @@ pub async fn main(args: Vec<OsString>) -> ExitCode {
         Ok(None) => run(settings, Arc::new(MemoryStore::new()), None, metrics).await,
         Ok(Some(store)) => {
             let hints = expiry::hints(&store, HINTS, CancellationToken::new()).hints;
-            run(settings, Arc::new(Timed::new(store, &metrics.meter("redial_store"))), Some(hints), metrics).await
+            let meter = metrics.meter("redial_store");
+            let _usage = usage::follow(&store, &meter);
+            run(settings, Arc::new(Timed::new(store, &meter)), Some(hints), metrics).await
         }
         Err(problems) => return Stop::Problems(problems).report(),
     };

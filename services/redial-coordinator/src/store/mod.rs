@@ -52,6 +52,7 @@ pub mod memory;
 pub mod redis;
 mod registration;
 mod timed;
+pub mod usage;
 
 pub use memory::MemoryStore;
 pub use redis::RedisStore;

@@ -83,6 +83,11 @@ impl RedisStore {
         &self.client
     }
 
+    /// The same connection, for somebody who asks how Redis is.
+    pub(super) fn asker(&self) -> Asker {
+        Asker(self.connection.clone())
+    }
+
     /// Runs the commands in order, in one round trip. Other clients' commands may run between them.
     async fn run(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
         if pipeline.is_empty() {
@@ -108,6 +113,14 @@ impl RedisStore {
         let next = |last: u64| time.max(last + 1);
         let last = self.arrivals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last))).unwrap_or_default();
         next(last)
+    }
+}
+
+pub(super) struct Asker(ConnectionManager);
+
+impl Asker {
+    pub(super) async fn info(&self) -> Result<String, StoreError> {
+        redis::cmd("INFO").query_async(&mut self.0.clone()).await.map_err(unavailable)
     }
 }
 
