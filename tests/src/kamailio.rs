@@ -38,6 +38,12 @@ pub const TRUSTING: &str = "WITH_TRUST";
 /// It answers 503 to everything.
 pub const OVERLOADED: &str = "WITH_503";
 
+/// It takes an answer to a challenge of another one.
+pub const SHARED: &str = "WITH_SHARED_NONCES";
+
+/// It lets a phone register for a second.
+pub const SHORT: &str = "WITH_SHORT";
+
 /// The options of an edge that stands before these servers.
 #[must_use]
 pub fn before(servers: &[Kamailio]) -> Vec<String> {

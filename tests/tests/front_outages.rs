@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use redial_tests::front::{Site, wait_up};
-use redial_tests::kamailio::{Kamailio, PATH, user};
+use redial_tests::kamailio::{Kamailio, PATH, SHARED, user};
 use redial_tests::wait::PATIENCE;
 use redial_tests::{Phone, Policy, until};
 
@@ -216,7 +216,7 @@ impl Storm {
 /// 200 stories, while a server dies, is away until that is seen, and comes back with nobody registered, three times.
 fn storm(servers: usize) -> Result<()> {
     let policy = Policy::default().set("retryInitial", "\"500ms\"").set("retryMax", "\"1s\"").set("maxAttempts", 50);
-    let Site { cluster, mut servers } = Site::with(servers, 1, &[PATH], &policy, &[])?;
+    let Site { cluster, mut servers } = Site::with(servers, 1, &[PATH, SHARED], &policy, &[])?;
     let zero = || AtomicU32::new(0);
     let storm = Storm { edge: cluster.edges[0].sip, deaths: zero(), connected: zero(), lost: zero(), failed: zero() };
     let next = zero();

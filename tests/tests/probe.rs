@@ -1,6 +1,8 @@
 //! Policy `probe`: a callee whose registration ran out is asked by OPTIONS.
 
 use anyhow::{Result, ensure};
+use redial_tests::front::Site;
+use redial_tests::kamailio::{PATH, SHORT, user};
 use redial_tests::wait::PATIENCE;
 use redial_tests::{Cluster, Phone, Policy, Sipp, ports, redial, until};
 
@@ -76,4 +78,43 @@ fn probes_stop_with_the_watch_and_are_not_sent_to_who_said_goodbye_or_never_came
     ensure!(probes(&cluster, "ordered") == 3.0, "bob once, carol twice, nobody else: {}", probes(&cluster, "ordered"));
     ensure!(probes(&cluster, "reinstated") == 0.0, "480 is not being back");
     Ok(())
+}
+
+/// The registrar is another server, which has forgotten the phones: only the edges know that bob is there, and take alice's call to him.
+fn probed_in_front(defines: &[&'static str], [servers, edges]: [usize; 2], way: &str) -> Result<()> {
+    let policy = Policy::default().set("probe", "\"10s\"");
+    let site = Site::with(servers, edges, defines, &policy, &["--upstream-path", way])?;
+    let (here, there) = (site.edge(0), site.edge(edges - 1));
+    let (mut alice, mut bob, mut carol) = (user("alice", here)?, user("bob", there)?, user("carol", there)?);
+    alice.register(300)?;
+    for (phone, who) in [(&mut bob, "bob"), (&mut carol, "carol")] {
+        phone.register(1)?;
+        wait_run_out(&site.cluster, who)?;
+        alice.miss_with(who, 404)?;
+    }
+    let asked = bob.expect("OPTIONS")?;
+    bob.answer(&asked, 200, "")?;
+    let refer = alice.expect("REFER")?;
+    let serve = std::thread::spawn(move || bob.serve_calls(1));
+    alice.take_recall(&refer)?;
+    ensure!(serve.join().is_ok_and(|calls| calls.is_ok()), "bob's phone");
+    site.cluster.wait_ended("connected", 1)?;
+    // Carol's second probe is the clock: by then bob would have had one more.
+    for _ in 0..2 {
+        let asked = carol.expect("OPTIONS")?;
+        carol.answer(&asked, 480, "")?;
+    }
+    let (ordered, reinstated) = (probes(&site.cluster, "ordered"), probes(&site.cluster, "reinstated"));
+    ensure!((ordered, reinstated) == (3.0, 1.0), "bob once, carol twice: {ordered}, {reinstated}");
+    Ok(())
+}
+
+#[test]
+fn a_phone_that_its_server_has_forgotten_answers_a_probe_and_is_called_all_the_same() -> Result<()> {
+    probed_in_front(&[PATH, SHORT], [1, 1], "path")
+}
+
+#[test]
+fn a_phone_that_both_servers_have_forgotten_is_called_by_the_edge_that_it_registered_at() -> Result<()> {
+    probed_in_front(&[SHORT], [2, 2], "contact")
 }

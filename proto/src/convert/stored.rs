@@ -22,6 +22,7 @@ impl From<Binding> for v1::BindingRecord {
             edge: b.edge.as_str().into(),
             flow: b.flow.as_str().into(),
             user_agent: b.user_agent,
+            probed: b.probed,
         }
     }
 }
@@ -41,6 +42,7 @@ impl TryFrom<v1::BindingRecord> for Binding {
             edge: EdgeId::new(r.edge),
             flow: Flow::new(r.flow),
             user_agent: r.user_agent,
+            probed: r.probed,
         })
     }
 }
@@ -129,6 +131,7 @@ pub fn encode_keyed_binding(b: &Binding) -> Vec<u8> {
     put_text(9, b.edge.as_str(), &mut record);
     put_text(10, b.flow.as_str(), &mut record);
     put_text(11, &b.user_agent, &mut record);
+    put_number(12, b.probed.into(), &mut record);
     record
 }
 

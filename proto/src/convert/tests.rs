@@ -37,8 +37,8 @@ fn status() -> impl Strategy<Value = u16> {
 
 fn binding() -> impl Strategy<Value = Binding> {
     let strings = (text(), text(), text(), text(), text(), text(), text());
-    (strings, vec(text(), 0..3), any::<u16>(), any::<u64>(), any::<u32>()).prop_map(
-        |((id, uri, params, call_id, edge, flow, user_agent), path, q, expires_at, cseq)| Binding {
+    (strings, vec(text(), 0..3), any::<u16>(), any::<u64>(), any::<u32>(), any::<bool>()).prop_map(
+        |((id, uri, params, call_id, edge, flow, user_agent), path, q, expires_at, cseq, probed)| Binding {
             id: BindingId(id),
             uri,
             params,
@@ -50,6 +50,7 @@ fn binding() -> impl Strategy<Value = Binding> {
             edge: EdgeId::new(edge),
             flow: Flow::new(flow),
             user_agent,
+            probed,
         },
     )
 }

@@ -100,6 +100,7 @@ impl Edge {
             edge: EdgeId::new(edge),
             flow: Flow::new(user),
             user_agent: String::new(),
+            probed: false,
         };
         let change = BindingChange::Each(vec![ContactChange::Put(binding)]);
         self.ask(Event::Register(Register { aor: aor(user), call_id: user.into(), cseq: 1, change })).await

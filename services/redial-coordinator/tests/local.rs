@@ -44,6 +44,7 @@ fn register(id: u64, user: &str, cseq: u32) -> Request {
         edge: EdgeId::new("e1"),
         flow: Flow::new(user),
         user_agent: format!("version {cseq}"),
+        probed: false,
     };
     let change = BindingChange::Each(vec![ContactChange::Put(binding)]);
     let register = Register { aor: Aor::new(format!("{user}@example.com")), call_id: user.into(), cseq, change };

@@ -25,6 +25,8 @@ pub struct Binding {
     pub edge: EdgeId,
     pub flow: Flow,
     pub user_agent: String,
+    /// It stands for a phone that answered a probe, and no REGISTER: no server upstream knows of it.
+    pub probed: bool,
 }
 
 /// A number that is another one after every REGISTER that changes or refreshes these bindings. 64-bit FNV-1a, because replicas of

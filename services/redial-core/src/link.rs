@@ -108,7 +108,8 @@ pub enum RouteStage {
     /// targets, whether or not the callee has a binding.
     Ringing,
     /// A server upstream has answered that the callee is offline. `Routed::Offline` where no binding says otherwise. `Routed::Online` where
-    /// one does: the call has failed for another reason, which is to be reported. The refs of an earlier `Ringing` are void either way.
+    /// one does: the call has failed for another reason, which is to be reported. Its targets, for a caller who would be remembered, are phones that
+    /// answered a probe: the server does not know of them. The refs of an earlier `Ringing` are void either way.
     Offline,
 }
 

@@ -55,7 +55,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         }
         let Some(contact) = self.store.remembered(now, callee).await?.into_iter().find(|contact| contact.id == *id) else { return Ok(()) };
         let (call_id, cseq) = (contact.call_id.clone(), contact.cseq);
-        let back = Binding { expires_at: now.after(interval.saturating_mul(2)), ..contact };
+        let back = Binding { expires_at: now.after(interval.saturating_mul(2)), probed: true, ..contact };
         let change = BindingChange::Each(vec![ContactChange::Put(back)]);
         let outcomes = self.store.register(now, &[Register { aor: callee.clone(), call_id, cseq, change }]).await?;
         for outcome in outcomes.iter().filter(|outcome| !outcome.out_of_order) {

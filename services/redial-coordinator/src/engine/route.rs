@@ -78,8 +78,7 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
     async fn decide(&self, now: UnixMillis, policies: &PolicySet, route: Route, found: Lookup) -> Result<Next, StoreError> {
         let refusal = proof(&route, &found).err();
         // A server upstream that has the call knows better than the bindings here where the callee is.
-        let upstream = route.stage == RouteStage::Ringing;
-        if found.callee_bindings.is_empty() && !upstream {
+        if found.callee_bindings.is_empty() && route.stage != RouteStage::Ringing {
             return match refusal {
                 Some(why) => Ok(not_watched(&route.callee, route.caller.as_ref(), why)),
                 None => self.offline(now, policies, route, found).await,
@@ -91,7 +90,12 @@ impl<S: WatchStore, G: EdgeGateway> Engine<S, G> {
         }
         // Only a proven caller's call may end a watch: anybody can write a name into From.
         let report = if refusal.is_none() { self.between(now, &route, &found).await } else { Vec::new() };
-        let targets = if upstream { Vec::new() } else { targets(&found.callee_bindings) };
+        let targets = match route.stage {
+            RouteStage::Lookup => targets(&found.callee_bindings),
+            // For nobody else: the server may have said so without asking who calls.
+            RouteStage::Offline if refusal.is_none() => targets(found.callee_bindings.iter().filter(|b| b.probed)),
+            RouteStage::Offline | RouteStage::Ringing => Vec::new(),
+        };
         Ok(Next::Done(Routed::Online { targets, report }))
     }
 
@@ -263,8 +267,8 @@ fn proof(route: &Route, found: &Lookup) -> Result<(), NotWatched> {
 }
 
 /// Where to send a request for these bindings, best first.
-pub(super) fn targets(bindings: &[Binding]) -> Vec<Target> {
-    let mut targets: Vec<Target> = bindings.iter().map(Target::from).collect();
+pub(super) fn targets<'a>(bindings: impl IntoIterator<Item = &'a Binding>) -> Vec<Target> {
+    let mut targets: Vec<Target> = bindings.into_iter().map(Target::from).collect();
     targets.sort_by_key(|t| std::cmp::Reverse(t.q));
     targets
 }

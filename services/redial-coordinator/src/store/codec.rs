@@ -75,7 +75,7 @@ mod tests {
             let [id, uri, params, call_id, flow, user_agent] = texts;
             let binding = Binding {
                 id: BindingId(id), uri, params, q, expires_at: UnixMillis(at), call_id, cseq, path,
-                edge: EdgeId::new("edge-1"), flow: Flow::new(flow), user_agent,
+                edge: EdgeId::new("edge-1"), flow: Flow::new(flow), user_agent, probed: false,
             };
             prop_assert_eq!(decode_binding(binding.id.0.as_bytes(), &encode_binding(&binding)), Ok(binding));
         }

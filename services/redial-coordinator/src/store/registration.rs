@@ -107,6 +107,7 @@ mod tests {
             edge: EdgeId::new("e"),
             flow: Flow::new("f"),
             user_agent: String::new(),
+            probed: false,
         }
     }
 

@@ -87,6 +87,7 @@ pub fn contact(user: &str, name: &str, q: u16, expires_at: UnixMillis) -> Bindin
         edge: EdgeId::new("e1"),
         flow: flow(user),
         user_agent: "test".into(),
+        probed: false,
     }
 }
 

@@ -117,7 +117,7 @@ async fn a_registered_callee_who_is_called_offline_is_a_call_that_failed() {
     b.orders();
     b.rings("alice", "bob").await;
     let Routed::Online { report, targets } = b.route(at(Away, "alice", "bob")).await else { panic!("bob is registered") };
-    assert_eq!((report.len(), targets.len()), (1, 1));
+    assert_eq!((report.len(), targets.len()), (1, 0), "the server knows where he is");
     b.call(&report, CallResult::Failed(480)).await;
     let watch = b.watch("alice", "bob").await.unwrap();
     assert_eq!((watch.state, watch.attempts, watch.not_before), (State::Armed, 1, b.now.after(Duration::from_secs(30))));

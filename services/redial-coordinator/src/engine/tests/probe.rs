@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redial_core::EndReason::Expired;
-use redial_core::link::{Event, Locate, ProbeReport, Reply};
+use redial_core::link::{Event, Locate, ProbeReport, RecallResult, Reply, Route, RouteStage, Routed};
 
 use super::bench::*;
 
@@ -20,8 +20,8 @@ async fn waiting() -> Bench {
     b
 }
 
-#[tokio::test]
-async fn a_phone_that_answers_a_probe_is_back_as_if_it_had_registered() {
+/// Bob answers the first probe, and Alice is about to be recalled.
+async fn answered() -> Bench {
     let mut b = waiting().await;
     b.advance(59).await;
     assert!(b.edges.probes.lock().unwrap().is_empty());
@@ -31,11 +31,37 @@ async fn a_phone_that_answers_a_probe_is_back_as_if_it_had_registered() {
     let report = Event::ProbeReport(ProbeReport { aor: probe.aor, binding: probe.binding });
     assert_eq!(b.one(report).await, Reply::Noted);
     b.advance(1).await;
+    b
+}
+
+#[tokio::test]
+async fn a_phone_that_answers_a_probe_is_back_as_if_it_had_registered() {
+    let mut b = answered().await;
     let order = b.order();
     b.connect(&order).await;
     assert_eq!(b.all_ended(), 1);
     b.advance(300).await;
     assert!(b.edges.probes.lock().unwrap().is_empty(), "nobody waits any more");
+}
+
+/// A server upstream has forgotten bob, whose phone is there.
+#[tokio::test]
+async fn a_phone_that_only_a_probe_knows_of_is_a_target_where_servers_have_none() {
+    let at = |stage| Route { stage, ..Bench::invitation("alice", "bob") };
+    let mut b = answered().await;
+    let order = b.order();
+    b.report(&order, RecallResult::Accepted).await;
+    let found = |routed| match routed {
+        Routed::Online { targets, report } => (targets.len(), report.len()),
+        Routed::Offline(why) => panic!("{why:?}"),
+    };
+    assert_eq!(found(b.route(at(RouteStage::Ringing)).await), (0, 1), "the server may find him yet");
+    let forged = Route { authenticated: false, flow: flow("mallory"), ..at(RouteStage::Offline) };
+    assert_eq!(found(b.route(forged).await), (0, 0));
+    assert_eq!(found(b.route(at(RouteStage::Offline)).await), (1, 1));
+    // With a REGISTER the server knows him again.
+    b.register("bob").await;
+    assert_eq!(found(b.route(at(RouteStage::Offline)).await), (0, 1));
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ fn register(aor: &Aor) -> Side {
         edge: EdgeId::new("e"),
         flow: Flow::default(),
         user_agent: String::new(),
+        probed: false,
     };
     let change = BindingChange::Each(vec![ContactChange::Put(binding)]);
     let op = Register { aor: aor.clone(), call_id: "c".to_owned(), cseq: 1, change };

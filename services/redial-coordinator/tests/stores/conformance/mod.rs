@@ -58,6 +58,7 @@ pub fn binding(id: &str, cseq: u32, expires_at: UnixMillis) -> Binding {
         edge: EdgeId::new("edge-1"),
         flow: Flow::new("udp/0/192.0.2.7:5060"),
         user_agent: "phone/1.0".to_owned(),
+        probed: false,
     }
 }
 

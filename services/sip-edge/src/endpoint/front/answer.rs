@@ -18,6 +18,7 @@ impl Core {
     pub(crate) fn ringing_upstream(&mut self, now: Now, server: Id, out: &mut Outbox) {
         let fork = self.servers.at(server).and_then(|s| s.fork.as_mut());
         let Some(upward) = fork.and_then(|fork| fork.upward.as_deref_mut()) else { return };
+        upward.rang = true;
         let event = upward.event(RouteStage::Ringing);
         if let (Some(event), What::Call { told: told @ Told::No, .. }) = (event, &mut upward.what) {
             *told = Told::Asked;
@@ -50,15 +51,20 @@ impl Core {
 
     /// Any other final answer, with no server left that may give a better one. One that says that the callee is away waits for the coordinator,
     /// which may remember the caller.
-    pub(crate) fn answer_of_upstream(&mut self, now: Now, server: Id, fork: Box<Fork>, out: &mut Outbox) {
+    pub(crate) fn answer_of_upstream(&mut self, now: Now, server: Id, mut fork: Box<Fork>, out: &mut Outbox) {
+        if let (code @ (401 | 407), Some(What::Call { .. })) = (code_of(&fork), fork.upward.as_ref().map(|upward| &upward.what)) {
+            // One that is asked after another has given an answer has made no challenge that the caller's credentials could meet: it counts for nothing.
+            let said = fork.upward.as_mut().and_then(|upward| upward.said.take());
+            // Any other is no answer yet: the phone will call again, with credentials.
+            if said.is_none() {
+                self.report(now, &fork, CallResult::Challenged(code), out);
+                return self.pass_on(now, server, *fork, None, out);
+            }
+            fork.best = said;
+        }
         let code = code_of(&fork);
         let Some(upward) = &fork.upward else { return };
         let What::Call { route, .. } = &upward.what else { return self.pass_on(now, server, *fork, None, out) };
-        // A challenge is no answer yet: the phone will call again, with credentials.
-        if matches!(code, 401 | 407) {
-            self.report(now, &fork, CallResult::Challenged(code), out);
-            return self.pass_on(now, server, *fork, None, out);
-        }
         let policies = self.config.policies.load();
         if !policies.for_callee(&route.callee).offline_codes.contains(&code) {
             drop(policies);
@@ -71,7 +77,6 @@ impl Core {
     }
 
     pub(crate) fn on_held(&mut self, now: Now, server: Id, mut fork: Box<Fork>, reply: Reply, out: &mut Outbox) {
-        let code = code_of(&fork);
         let Some(upward) = fork.upward.as_deref_mut() else { return };
         let What::Call { route, .. } = &upward.what else { return };
         match reply {
@@ -80,15 +85,18 @@ impl Core {
             }
             _ if !self.is_open(server) => {}
             Reply::Routed(Routed::Offline(offline)) => self.pass_on(now, server, *fork, Some(&offline), out),
-            Reply::Routed(Routed::Online { report, .. }) => {
+            Reply::Routed(Routed::Online { report, targets }) => {
+                fork.reports = report;
                 // He is registered, with another server perhaps: where one was away for a while, its users are with the others.
-                if upward.go_on() {
-                    fork.reports = report;
+                if !upward.rang && upward.go_on(&mut fork.best) {
                     fork.state = State::Searching;
                     return self.search(now, server, fork, out);
                 }
-                fork.reports = report;
-                self.report(now, &fork, CallResult::Failed(code), out);
+                // Or he has answered a probe, and nobody but us knows that he is there.
+                if !upward.rang && !targets.is_empty() {
+                    return self.search(now, server, fork.past_servers(targets), out);
+                }
+                self.report(now, &fork, CallResult::Failed(code_of(&fork)), out);
                 self.pass_on(now, server, *fork, None, out);
             }
             // Nobody is told that he is remembered (P1), but the answer goes on (P6).

@@ -130,10 +130,9 @@ fn own_contact(config: &EndpointConfig, uri: &Uri<'_>) -> Option<PathToken> {
 
 /// The servers for a request of a phone, best first; or why it goes nowhere.
 fn order(config: &EndpointConfig, front: &Front, uri: &Uri<'_>, request: Message<'_>, routes: &TopRoutes) -> Result<Order, u16> {
-    if routes.foreign {
-        // A Service-Route of theirs (RFC 3608) names one of them. Anybody else's proxy uses us as a relay.
-        let server = routes.next.and_then(|addr| front.upstreams.at(addr));
-        return server.map(|server| Order::from_iter([server])).ok_or(403);
+    // A Service-Route of theirs (RFC 3608) names one of them; what is a name there, only they know. Anybody else's address uses us as a relay.
+    if let Some(next) = routes.next {
+        return front.upstreams.at(next).map(|server| Order::from_iter([server])).ok_or(403);
     }
     let sender = || request.from().and_then(|from| identity::aor(config, &from.uri));
     let of = |aor: Option<Aor>| aor.map(|aor| front.upstreams.order(&aor));

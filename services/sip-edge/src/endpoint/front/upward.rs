@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use redial_core::link::{Event, Reply, Route, RouteStage, Routed, WatchRef};
+use redial_core::{Fence, Pair};
 use sip_core::Message;
 
 use super::WayBack;
 use crate::endpoint::core::Core;
-use crate::endpoint::proxy::Fork;
+use crate::endpoint::proxy::{Answer, Fork};
 use crate::endpoint::table::Id;
 use crate::endpoint::{Now, Outbox, Peer};
 use crate::metrics::Outcome;
@@ -21,8 +22,14 @@ pub(crate) struct Upward {
     left: Order,
     /// The one that was asked last.
     pub(super) server: Option<Arc<Upstream>>,
-    /// The one that was asked last has failed, and another may do better.
+    /// The one that was asked last has failed: it is silent or says 503, and has judged nothing.
+    failed: bool,
+    /// Another one is to be asked.
     retry: bool,
+    /// A phone was reached: no other server has the callee.
+    pub(super) rang: bool,
+    /// What was said by one that another is asked after nevertheless.
+    pub(super) said: Option<Answer>,
     pub(super) what: What,
 }
 
@@ -46,7 +53,7 @@ pub(super) enum Told {
 impl Upward {
     fn new(mut order: Order, what: What) -> Self {
         order.reverse();
-        Self { left: order, server: None, retry: true, what }
+        Self { left: order, server: None, failed: false, retry: true, rang: false, said: None, what }
     }
 
     pub(super) fn register(order: Order) -> Self {
@@ -64,11 +71,12 @@ impl Upward {
     /// A final answer, or none. What a server does to itself is no answer: another one may give it.
     pub(crate) fn heard(&mut self, code: u16, timeout: bool) {
         let fault = match code {
+            _ if timeout && matches!(self.what, What::Other) => None,
             _ if timeout => Some(Fault::Timeout),
             503 => Some(Fault::Unavailable),
             _ => None,
         };
-        self.retry = fault.is_some();
+        (self.failed, self.retry) = (fault.is_some(), fault.is_some());
         if let (Some(server), Some(fault)) = (&self.server, fault) {
             server.failed(fault);
         }
@@ -80,13 +88,33 @@ impl Upward {
     /// The call's event for the coordinator. Credentials that a server lets pass which asks for them are right.
     pub(super) fn event(&self, stage: RouteStage) -> Option<Event> {
         let What::Call { route, .. } = &self.what else { return None };
-        let authenticated = route.authenticated && self.server.as_ref().is_some_and(|server| server.challenges());
+        let authenticated = route.authenticated && !self.failed && self.server.as_ref().is_some_and(|server| server.challenges());
         Some(Event::Route(Route { stage, authenticated, ..(**route).clone() }))
     }
 
-    /// The next server is to be asked although this one has answered. False: there is none.
-    pub(super) fn go_on(&mut self) -> bool {
+    /// The pair of a call that the coordinator has not heard of as it goes on, because its caller is not known to this edge. It may be the call
+    /// that a recall has made: its BYE is told with a fence that no watch has, which frees the callee's turn and does nothing else.
+    pub(crate) fn unheard(&self) -> Option<WatchRef> {
+        match &self.what {
+            What::Call { route, told: Told::No | Told::Asked } => {
+                let pair = Pair { callee: route.callee.clone(), caller: route.caller.clone()? };
+                Some(WatchRef { pair, fence: Fence(0), trace: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// The next server is to be asked although this one has given this answer. False: none is left that is there, and the first such answer
+    /// is back in its place, which may be the callee's own.
+    pub(super) fn go_on(&mut self, best: &mut Option<Answer>) -> bool {
+        if self.said.is_none() {
+            self.said = best.take();
+        }
+        self.left.retain(|server| server.is_up());
         self.retry = !self.left.is_empty();
+        if !self.retry {
+            *best = self.said.take();
+        }
         self.retry
     }
 }
@@ -124,7 +152,7 @@ impl Core {
         // What the one before did not say does not count beside what this one says.
         fork.best = None;
         let to = crate::endpoint::target::by_any_listener(&self.config, server.addr);
-        upward.server = Some(server);
+        (upward.server, upward.failed) = (Some(server), false);
         let Some(to) = to else {
             fork.note(503, Vec::new);
             return None;
@@ -133,10 +161,12 @@ impl Core {
         Some((to, way_back))
     }
 
-    /// Where another server is left, one that says nothing is not waited for to the end. The last one has the time that RFC 3261 gives it.
+    /// Where another server is left, one that says nothing is not waited for to the end. The last one has the time that RFC 3261 gives it, and so
+    /// has one that may only be passing on a phone's silence: a proxy confirms nothing but an INVITE.
     pub(crate) fn limit_patience(&mut self, now: Now, fork: &Fork) {
         let Some(timeout) = self.config.front.as_ref().map(|front| front.timeout) else { return };
-        if let (Some(client), true) = (fork.open.last(), fork.upward.as_ref().is_some_and(|upward| !upward.left.is_empty())) {
+        let in_line = |upward: &Upward| !upward.left.is_empty() && !matches!(upward.what, What::Other);
+        if let (Some(client), true) = (fork.open.last(), fork.upward.as_deref().is_some_and(in_line)) {
             self.expect_answer(*client, now.instant + timeout);
         }
     }

@@ -75,6 +75,11 @@ impl Fork {
         Box::new(Self { upward: Some(Box::new(upward)), ..Self::new(Vec::new(), reports, since, false) })
     }
 
+    /// A request that no server upstream has a place for goes to these phones. What the servers asked of the caller is not for them.
+    pub(crate) fn past_servers(self, targets: Vec<Target>) -> Box<Self> {
+        Box::new(Self::new(groups(targets), self.reports, self.since, true))
+    }
+
     /// Nothing but what is to be reported.
     pub(crate) fn reporting(reports: Vec<WatchRef>, since: Instant) -> Self {
         Self::new(Vec::new(), reports, since, false)
@@ -89,17 +94,18 @@ impl Fork {
     }
 }
 
+/// The last one is tried first.
+fn groups(targets: Vec<Target>) -> Vec<Vec<Target>> {
+    let qs: Vec<u16> = targets.iter().take(MAX_BRANCHES).map(|t| t.q).collect();
+    let mut targets: Vec<Option<Target>> = targets.into_iter().map(Some).collect();
+    let of = |group: Vec<usize>| group.into_iter().filter_map(|i| targets.get_mut(i).and_then(Option::take)).collect();
+    target_groups(&qs).into_iter().map(of).rev().collect()
+}
+
 impl Core {
     /// Sends the transaction's request to `targets`.
     pub(crate) fn fork(&mut self, now: Now, server: Id, since: Instant, targets: Vec<Target>, reports: Vec<WatchRef>, out: &mut Outbox) {
-        let qs: Vec<u16> = targets.iter().take(MAX_BRANCHES).map(|t| t.q).collect();
-        let mut targets: Vec<Option<Target>> = targets.into_iter().map(Some).collect();
-        let mut groups: Vec<Vec<Target>> = target_groups(&qs)
-            .into_iter()
-            .map(|group| group.into_iter().filter_map(|i| targets.get_mut(i).and_then(Option::take)).collect())
-            .collect();
-        groups.reverse();
-        let fork = Box::new(Fork::new(groups, reports, since, self.config.users.is_some()));
+        let fork = Box::new(Fork::new(groups(targets), reports, since, self.config.users.is_some()));
         self.search(now, server, fork, out);
     }
 
@@ -187,7 +193,8 @@ impl Core {
         let record_route = if let Next::Dialog = next {
             None
         } else {
-            let watch = fork.reports.iter().find(|w| is_from(request, w)).or(fork.reports.first());
+            let unheard = fork.upward.as_ref().and_then(|upward| upward.unheard());
+            let watch = fork.reports.iter().find(|w| is_from(request, w)).or(fork.reports.first()).or(unheard.as_ref());
             Sides { caller: from, callee: to, callee_uri: uri.unwrap_or_default(), watch }.record_route(&self.config, request)
         };
         let hop = Hop {

@@ -54,7 +54,10 @@ impl Core {
     }
 
     fn failure(&mut self, now: Now, server: Id, client: Id, code: u16, heard: Heard<'_>, out: &mut Outbox) {
-        let Some(mut fork) = self.servers.at(server).and_then(|s| s.fork.take()) else { return };
+        let Some(mut fork) = self.servers.at(server).and_then(|s| s.fork.take_if(|fork| fork.open.contains(&client))) else {
+            // Given up before, and another has taken its place: only its 2xx would still matter.
+            return;
+        };
         fork.open.retain(|open| *open != client);
         if code == 430 && fork.upward.is_none() {
             // The phone's connection is gone. That is between proxies; its caller hears that it is away (RFC 5626 section 11.5).

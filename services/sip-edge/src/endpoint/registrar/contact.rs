@@ -60,6 +60,7 @@ pub(super) fn put(
         edge: shared.edge.clone(),
         flow: shared.flow.clone(),
         user_agent: shared.user_agent.clone(),
+        probed: false,
     };
     if size(&binding) > MAX_BINDING_BYTES { Err(Refusal::TooMuch) } else { Ok(ContactChange::Put(binding)) }
 }

@@ -186,7 +186,10 @@ fn p7_nobody_is_relayed_to_where_no_token_of_ours_leads() {
     assert_eq!(code(&mut driver, ALICE, "INVITE", "sip:bob@203.0.113.9", "Route: <sip:bm9uZQ@192.0.2.1;lr>\r\n", "2"), [403]);
     // A server expects the AoR to be ours: it would go round.
     assert_eq!(code(&mut driver, SERVER, "INVITE", "sip:bob@example.com", "", "3"), [404]);
-    // Their Service-Route is theirs to use.
-    let sent = driver.receive(ALICE, &request("MESSAGE", "sip:bob@example.com", "4", "Route: <sip:192.0.2.1;lr>, <sip:192.0.2.50;lr>\r\n"));
-    assert_eq!((sent[0].to.to_string(), sent[0].header("Route")), (SERVER.to_owned(), Some("<sip:192.0.2.50;lr>")));
+    // Their Service-Route is theirs to use, also by a name that only they know.
+    for (host, branch) in [("192.0.2.50", "4"), ("registrar.example.com", "5")] {
+        let routes = format!("Route: <sip:192.0.2.1;lr>, <sip:{host};lr>\r\n");
+        let sent = driver.receive(ALICE, &request("MESSAGE", "sip:bob@example.com", branch, &routes));
+        assert_eq!((sent[0].to.to_string(), sent[0].header("Route")), (SERVER.to_owned(), Some(&*format!("<sip:{host};lr>"))));
+    }
 }

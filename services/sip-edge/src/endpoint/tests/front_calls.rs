@@ -35,6 +35,16 @@ fn stage(driver: &Driver) -> (RouteStage, bool) {
     }
 }
 
+fn bye_of_alice(route: &str) -> String {
+    let bye = request("BYE", "sip:bob@192.0.2.20", "b", &format!("Route: {route}\r\n"));
+    bye.replace("bob@example.com>", "bob@example.com>;tag=phone").replace("To: <sip:bob@192.0.2.20>", "To: <sip:bob@192.0.2.20>;tag=phone")
+}
+
+/// Which servers are there, in the order in which they were named.
+fn up(driver: &Driver) -> Vec<bool> {
+    driver.config.front.as_ref().unwrap().upstreams.all().iter().map(|server| server.is_up()).collect()
+}
+
 fn path_to(addr: &str) -> String {
     let flow = FlowEnd { edge: EdgeTag::HERE, listener: 0, addr: addr.parse().unwrap() };
     format!("<sip:{}@192.0.2.1:5060;lr>", PathToken { flow, contact: None }.encode(&[7; 32]))
@@ -92,6 +102,18 @@ fn p7_credentials_that_nobody_asked_for_prove_nothing() {
 }
 
 #[test]
+fn p7_credentials_that_a_failing_server_has_not_looked_at_prove_nothing() {
+    let mut driver = front();
+    let sent = challenged(&mut driver);
+    driver.receive(SERVER, &sent[0].response(503, ""));
+    assert_eq!(stages(&mut driver), [(RouteStage::Offline, false)]);
+    let mut driver = front();
+    challenged(&mut driver);
+    driver.pass(Duration::from_secs(33));
+    assert_eq!(stages(&mut driver), [(RouteStage::Offline, false)], "408");
+}
+
+#[test]
 fn an_answer_that_does_not_mean_offline_passes_at_once() {
     let mut driver = front();
     let sent = driver.receive(ALICE, &invite("1", ""));
@@ -108,7 +130,7 @@ fn a_registered_callees_480_is_passed_on_without_a_grant() {
     let mut driver = front();
     let sent = driver.receive(ALICE, &invite("1", ""));
     driver.receive(SERVER, &sent[0].response(480, ""));
-    let answers = driver.reply(online_watched(&[target(BOB, 1000)]));
+    let answers = driver.reply(online_watched(&[]));
     assert_eq!((codes(&answers), answers[0].header("Call-Info")), (vec![480], None));
     assert_eq!(results(&mut driver), [CallResult::Failed(480)]);
     // Nor when the coordinator refuses.
@@ -151,10 +173,7 @@ fn an_answered_call_ends_its_watches() {
     driver.receive(SERVER, &sent[0].response(200, ""));
     assert_eq!(results(&mut driver), [CallResult::Established]);
     // Its BYE frees the callee's turn.
-    let bye =
-        request("BYE", "sip:bob@192.0.2.20", "b", &format!("Route: {route}\r\n")).replace("bob@example.com>", "bob@example.com>;tag=phone");
-    let bye = bye.replace("To: <sip:bob@192.0.2.20>", "To: <sip:bob@192.0.2.20>;tag=phone");
-    assert_eq!(driver.receive(ALICE, &bye)[0].to.to_string(), SERVER);
+    assert_eq!(driver.receive(ALICE, &bye_of_alice(&route))[0].to.to_string(), SERVER);
     assert_eq!(results(&mut driver), [CallResult::Ended]);
 }
 
@@ -289,6 +308,16 @@ fn a_silent_server_is_passed_over_and_its_late_answer_does_no_harm() {
     assert_eq!(codes(&driver.receive(&second, &retry[0].response(180, ""))), [180]);
     let sent = driver.receive(&first, &late[0].response(180, ""));
     assert!(sent.iter().any(|s| s.method() == "CANCEL" && s.to.to_string() == first), "{sent:?}");
+    driver.requests.clear();
+    // Nothing that it says from now on, nor its silence to the end, is the other's word.
+    for code in [487, 407, 503] {
+        let sent = driver.receive(&first, &late[0].response(code, ""));
+        assert!(sent.iter().all(|s| s.status() == 0), "{code}: {sent:?}");
+    }
+    driver.pass(Duration::from_secs(33));
+    assert!(up(&driver).iter().filter(|up| **up).count() == 1, "the other one is there");
+    assert!(driver.receive(ALICE, &invite("1", "")).iter().all(|s| s.status() < 300), "it still rings");
+    assert_eq!(codes(&driver.receive(&second, &retry[0].response(200, ""))), [200]);
     // Until it answers OPTIONS, it is not asked first any more.
     assert_eq!(driver.receive(ALICE, &invite("2", ""))[0].to.to_string(), second);
 }
@@ -313,11 +342,93 @@ fn who_is_registered_with_the_other_server_is_found_there() {
     let (mut driver, first, second) = two();
     let sent = driver.receive(ALICE, &invite("1", ""));
     driver.receive(&first, &sent[0].response(404, ""));
-    let sent = driver.reply(online(&[target(BOB, 1000)]));
+    let sent = driver.reply(online(&[]));
     assert_eq!((sent.len(), sent[0].to.to_string()), (1, second.clone()));
     // There he is.
     assert_eq!(codes(&driver.receive(&second, &sent[0].response(180, ""))), [180]);
     assert_eq!(codes(&driver.receive(&second, &sent[0].response(200, ""))), [200]);
+}
+
+/// Do not disturb, said by a phone: the other server knows nobody of that name.
+#[test]
+fn a_registered_callees_own_answer_is_not_hidden_by_another_servers() {
+    let (mut driver, first, second) = two();
+    let sent = driver.receive(ALICE, &invite("1", ""));
+    driver.receive(&first, &sent[0].response(480, "Reason: dnd\r\n"));
+    let sent = driver.reply(online(&[]));
+    assert_eq!(sent[0].to.to_string(), second);
+    driver.receive(&second, &sent[0].response(404, ""));
+    let answers = driver.reply(online(&[]));
+    assert_eq!((codes(&answers), answers[0].header("Reason")), (vec![480], Some("dnd")));
+    // One that rings is where he is; nobody else is asked.
+    let sent = driver.receive(ALICE, &invite("2", ""));
+    driver.receive(&first, &sent[0].response(180, ""));
+    driver.reply(online(&[]));
+    driver.receive(&first, &sent[0].response(480, ""));
+    assert_eq!(codes(&driver.reply(online(&[]))), [480]);
+    // Nor is one that does not answer anyway.
+    driver.config.front.as_ref().unwrap().upstreams.at(second.parse().unwrap()).unwrap().failed(crate::upstream::Fault::Timeout);
+    let sent = driver.receive(ALICE, &invite("3", ""));
+    driver.receive(&first, &sent[0].response(480, ""));
+    assert_eq!(codes(&driver.reply(online(&[]))), [480]);
+}
+
+#[test]
+fn a_phone_that_is_silent_to_a_message_is_no_silent_server() {
+    let (mut driver, first, second) = two();
+    let sent = driver.receive(ALICE, &request("MESSAGE", "sip:bob@example.com", "1", ""));
+    assert_eq!(sent[0].to.to_string(), first);
+    let sent = driver.pass(Duration::from_secs(33));
+    assert!(sent.iter().all(|s| s.to.to_string() != second), "another one was asked");
+    assert_eq!(up(&driver), [true, true]);
+}
+
+/// It may be the call that a recall has made: the coordinator has not been asked, and its BYE must free the turn.
+#[test]
+fn the_bye_of_a_caller_whom_this_edge_does_not_know_is_told() {
+    let mut driver = front();
+    let sent = driver.receive(ALICE, &invite("1", ""));
+    let route = sent[0].header("Record-Route").unwrap().to_owned();
+    driver.receive(SERVER, &sent[0].response(200, ""));
+    driver.reply(online(&[]));
+    assert!(driver.events().is_empty());
+    driver.receive(ALICE, &bye_of_alice(&route));
+    match driver.events().as_slice() {
+        [Event::CallReport(report)] => assert_eq!((&report.pair, report.fence.0, report.result), (&pair(), 0, CallResult::Ended)),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// His registration ran out, but he has answered a probe.
+#[test]
+fn who_is_known_to_no_server_is_called_directly() {
+    let (mut driver, first, second) = two();
+    let sent = driver.receive(ALICE, &invite("1", CREDENTIALS));
+    driver.receive(&first, &sent[0].response(404, ""));
+    let sent = driver.reply(online_watched(&[target(BOB, 1000)]));
+    assert_eq!(sent[0].to.to_string(), second, "another server may have him");
+    // It has not made the challenge that these credentials answer.
+    driver.receive(&second, &sent[0].response(407, "Proxy-Authenticate: Digest realm=\"example.com\", nonce=\"n2\"\r\n"));
+    let sent = driver.reply(online_watched(&[target(BOB, 1000)]));
+    assert_eq!((sent.len(), sent[0].to.to_string()), (1, BOB.to_owned()));
+    assert!(sent[0].text.starts_with(&format!("INVITE sip:bob@{BOB} SIP/2.0\r\n")));
+    assert!(sent[0].header("Proxy-Authorization").is_none(), "the server's business");
+    assert!(sent[0].header("Record-Route").is_some(), "its BYE must be seen");
+    assert_eq!(codes(&driver.receive(BOB, &sent[0].response(180, ""))), [180]);
+    assert_eq!(codes(&driver.receive(BOB, &sent[0].response(200, ""))), [200]);
+    assert_eq!(results(&mut driver), [CallResult::Established]);
+}
+
+#[test]
+fn what_a_phone_says_that_is_called_directly_goes_to_the_caller() {
+    let mut driver = front();
+    let sent = driver.receive(ALICE, &invite("1", ""));
+    driver.receive(SERVER, &sent[0].response(480, ""));
+    let sent = driver.reply(online_watched(&[target(BOB, 1000)]));
+    assert_eq!(sent[0].to.to_string(), BOB);
+    let answers = driver.receive(BOB, &sent[0].response(486, ""));
+    assert_eq!(answers.last().unwrap().status(), 486);
+    assert_eq!(results(&mut driver), [CallResult::Failed(486)]);
 }
 
 #[test]
@@ -332,7 +443,6 @@ fn servers_are_asked_whether_they_are_there() {
     );
     driver.receive(SERVER, &checks[0].response(404, ""));
     driver.pass(Duration::from_millis(3100));
-    let up = |driver: &Driver| driver.config.front.as_ref().unwrap().upstreams.all().iter().map(|s| s.is_up()).collect::<Vec<_>>();
     assert_eq!(up(&driver), [true, false]);
     let checks = driver.pass(Duration::from_secs(2));
     let again = checks.iter().find(|s| s.to.to_string() == SERVER_2).unwrap();

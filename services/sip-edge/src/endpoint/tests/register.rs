@@ -29,6 +29,7 @@ pub(super) fn binding(driver: &Driver) -> Binding {
         edge: EdgeId::new("edge"),
         flow: Flow::new(format!("udp/0/{BOB}")),
         user_agent: String::new(),
+        probed: false,
     }
 }
 
