@@ -114,9 +114,7 @@ fn a_caller_whose_connection_was_lost_is_recalled_when_it_is_back() -> Result<()
     alice.register(600)?;
     let refer = alice.expect("REFER")?;
     ensure!(refer.header(Header::Contact).contains(";transport=tls>"), "{}", refer.header(Header::Contact));
-    let talks = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&refer)?;
-    ensure!(talks.join().is_ok_and(|served| served.is_ok()), "bob's phone");
+    alice.reconnect(&refer, &mut bob)?;
     served.redial.service.wait_ended("connected", 1)
 }
 
