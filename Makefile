@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo demo-front test lint fmt crd bench dashboards images push chart-test cluster cluster-down clean compiler tools k8s-test compose-test
+.PHONY: help demo demo-front test lint fmt crd bench dashboards images push chart-test cluster cluster-down clean compiler tools k8s-test compose-test fuzz
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ k8s-test: compiler tools $(if $(KUBECONFIG),,images cluster) ## install the char
 
 compose-test: images ## start docker/compose.yaml with its collector, play the story through either edge, take it down (as root; needs Go; installs podman by apt)
 	tests/compose
+
+fuzz: compiler ## fuzz what reads messages, FUZZ_SECONDS (60) for each target (installs g++ by apt and cargo-fuzz by cargo when missing)
+	@tests/install g++
+	tests/fuzz $(FUZZ_SECONDS)
 
 cluster-down: ## end the cluster, and leave nothing but its binaries
 	tests/cluster/down

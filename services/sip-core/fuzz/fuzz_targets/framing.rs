@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run framing` in `services/sip-core`: a stream gives the same frames however it is cut, and each is a message.
+//! A stream gives the same frames however it is cut, and each is a message.
 #![no_main]
 
 use sip_core::framing::{Frame, Framer, Unframed};

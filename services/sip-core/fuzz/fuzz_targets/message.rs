@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run message $PWD/fuzz/corpus/message $PWD/tests/odd -- -max_len=4096` in `services/sip-core`: the odd messages are seeds.
+//! What anybody may send.
 #![no_main]
 
 #[path = "../../tests/exercise/mod.rs"]

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run sdp` in `services/sip-core`: what a phone that we call says about media.
+//! What a phone that we call says about media.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run peer` in `services/sip-edge`: what an edge reads that came to its peer address.
+//! What an edge reads that came to its peer address.
 #![no_main]
 
 use sip_edge::peers::{Beat, wire};
