@@ -54,8 +54,8 @@ fn registered(site: &Site, who: &str, with_both: bool) -> Result<(Phone, usize)>
     Ok((phone, own))
 }
 
-/// The first server says nothing for longer than `--upstream-timeout`, and wakes while the second one has the phone ringing: it then calls the same
-/// phone, is told to stop, and the call that is up is the second's.
+/// The first server says nothing for longer than `--upstream-timeout`, and wakes while the second one has the phone ringing: it is told to stop what it
+/// then begins, and the call that is up is the second's.
 #[test]
 fn a_server_that_wakes_while_another_has_taken_its_call_is_cancelled() -> Result<()> {
     let site = Site::start(2, 1, &[PATH, TRUSTING], &[])?;
@@ -70,13 +70,15 @@ fn a_server_that_wakes_while_another_has_taken_its_call_is_cancelled() -> Result
             bob.answer(&invite, 180, "")?;
             wait_up(&site, slow, false)?;
             slow.resume()?;
-            let late = bob.expect("INVITE")?;
-            ensure!(late.header(Header::CallId) == invite.header(Header::CallId));
-            bob.answer(&late, 180, "")?;
-            let cancel = bob.expect("CANCEL")?;
-            bob.answer(&cancel, 200, "")?;
-            bob.answer(&late, 487, "")?;
-            bob.expect("ACK")?;
+            // The CANCEL may reach it before it has called anybody.
+            if let Some(late) = bob.within(Duration::from_secs(2), "INVITE")? {
+                ensure!(late.header(Header::CallId) == invite.header(Header::CallId));
+                bob.answer(&late, 180, "")?;
+                let cancel = bob.expect("CANCEL")?;
+                bob.answer(&cancel, 200, "")?;
+                bob.answer(&late, 487, "")?;
+                bob.expect("ACK")?;
+            }
             bob.pick_up(&invite)?;
             let bye = bob.expect("BYE")?;
             bob.answer(&bye, 200, "")?;
