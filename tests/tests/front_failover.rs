@@ -98,6 +98,33 @@ fn a_server_that_wakes_while_another_has_taken_its_call_is_cancelled() -> Result
     Ok(())
 }
 
+/// What it says then is about nobody: the callee is with the second one, and it is his own answer that counts.
+#[test]
+fn what_a_server_says_late_is_not_the_answer_of_the_one_that_was_asked_next() -> Result<()> {
+    let site = Site::start(2, 1, &[PATH, TRUSTING], &[])?;
+    let (mut bob, own) = registered(&site, "bob", false)?;
+    let mut alice = user("alice", site.edge(0))?;
+    alice.register(600)?;
+    let slow = &site.servers[own];
+    slow.pause()?;
+    std::thread::scope(|scope| -> Result<()> {
+        let called = scope.spawn(|| -> Result<()> {
+            let invite = bob.expect("INVITE")?;
+            bob.answer(&invite, 180, "")?;
+            slow.resume()?;
+            // It answers in the order of what it was sent: its 404 has gone out before this.
+            wait_up(&site, slow, true)?;
+            bob.answer(&invite, 486, "")
+        });
+        let call = alice.invite("bob", "")?;
+        ensure!((call.status(), call.is_remembered()) == (486, false), "{}", call.status());
+        ensure!(called.join().is_ok_and(|called| called.is_ok()), "bob's phone");
+        Ok(())
+    })?;
+    ensure!(site.watched()? == 0.0);
+    site.cluster.wait_no_watch_keys()
+}
+
 /// 503 to everything, OPTIONS as well: nobody notices, and when it is well again it has its users.
 #[test]
 fn nobody_notices_a_server_that_says_503() -> Result<()> {
