@@ -52,26 +52,22 @@ impl Core {
     /// Any other final answer, with no server left that may give a better one. One that says that the callee is away waits for the coordinator,
     /// which may remember the caller.
     pub(crate) fn answer_of_upstream(&mut self, now: Now, server: Id, mut fork: Box<Fork>, out: &mut Outbox) {
-        if let (code @ (401 | 407), Some(What::Call { .. })) = (code_of(&fork), fork.upward.as_ref().map(|upward| &upward.what)) {
-            // One that is asked after another has given an answer has made no challenge that the caller's credentials could meet: it counts for nothing.
-            let said = fork.upward.as_mut().and_then(|upward| upward.said.take());
-            // Any other is no answer yet: the phone will call again, with credentials.
-            if said.is_none() {
-                self.report(now, &fork, CallResult::Challenged(code), out);
-                return self.pass_on(now, server, *fork, None, out);
-            }
-            fork.best = said;
-        }
         let code = code_of(&fork);
-        let Some(upward) = &fork.upward else { return };
+        let Some(upward) = fork.upward.as_deref_mut() else { return };
         let What::Call { route, .. } = &upward.what else { return self.pass_on(now, server, *fork, None, out) };
-        let policies = self.config.policies.load();
-        if !policies.for_callee(&route.callee).offline_codes.contains(&code) {
-            drop(policies);
+        let challenge = matches!(code, 401 | 407);
+        let offline = self.config.policies.load().for_callee(&route.callee).offline_codes.contains(&code);
+        if upward.says_nothing_new(offline, challenge) {
+            upward.back_to_first(&mut fork.best);
+        } else if challenge {
+            // No answer yet: the phone will call again, with credentials.
+            self.report(now, &fork, CallResult::Challenged(code), out);
+            return self.pass_on(now, server, *fork, None, out);
+        } else if !offline {
             self.settle_call(now, &fork, CallResult::Failed(code), out);
             return self.pass_on(now, server, *fork, None, out);
         }
-        if let Some(event) = upward.event(RouteStage::Offline) {
+        if let Some(event) = fork.upward.as_ref().and_then(|upward| upward.event(RouteStage::Offline)) {
             self.ask(now, event, Continuation::Held { server, fork }, out);
         }
     }

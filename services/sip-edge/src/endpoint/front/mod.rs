@@ -104,7 +104,8 @@ impl Core {
         let server = self.open_server(now, key, from, request);
         let since = now.instant;
         let Some(callee) = callee else {
-            let upward = if request.method() == Method::Register { Upward::register(order) } else { Upward::other(order) };
+            let upward =
+                if request.method() == Method::Register { Upward::register(order) } else { Upward::other(order, request.method()) };
             return self.go_upward(now, server, upward, Vec::new(), since, out);
         };
         let caller = request.from().and_then(|from| identity::aor(&self.config, &from.uri));

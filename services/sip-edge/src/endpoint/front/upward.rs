@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use redial_core::link::{Event, Reply, Route, RouteStage, Routed, WatchRef};
 use redial_core::{Fence, Pair};
-use sip_core::Message;
+use sip_core::{Message, Method};
 
 use super::WayBack;
 use crate::endpoint::core::Core;
@@ -28,9 +28,12 @@ pub(crate) struct Upward {
     retry: bool,
     /// A phone was reached: no other server has the callee.
     pub(super) rang: bool,
-    /// What was said by one that another is asked after nevertheless.
-    pub(super) said: Option<Answer>,
+    /// What one has said after which another is asked nevertheless.
+    said: Option<(Answer, Arc<Upstream>)>,
     pub(super) what: What,
+    /// A server that is there says something at once: to an INVITE 100, to a REGISTER its answer. To anything else it may be passing on a phone's
+    /// silence.
+    prompt: bool,
 }
 
 #[derive(Debug)]
@@ -51,27 +54,27 @@ pub(super) enum Told {
 }
 
 impl Upward {
-    fn new(mut order: Order, what: What) -> Self {
+    fn new(mut order: Order, what: What, prompt: bool) -> Self {
         order.reverse();
-        Self { left: order, server: None, failed: false, retry: true, rang: false, said: None, what }
+        Self { left: order, server: None, failed: false, retry: true, rang: false, said: None, what, prompt }
     }
 
     pub(super) fn register(order: Order) -> Self {
-        Self::new(order, What::Register)
+        Self::new(order, What::Register, true)
     }
 
     pub(super) fn call(order: Order, route: Route, told: Told) -> Self {
-        Self::new(order, What::Call { route: Box::new(route), told })
+        Self::new(order, What::Call { route: Box::new(route), told }, true)
     }
 
-    pub(super) fn other(order: Order) -> Self {
-        Self::new(order, What::Other)
+    pub(super) fn other(order: Order, method: Method<'_>) -> Self {
+        Self::new(order, What::Other, method == Method::Invite)
     }
 
     /// A final answer, or none. What a server does to itself is no answer: another one may give it.
     pub(crate) fn heard(&mut self, code: u16, timeout: bool) {
         let fault = match code {
-            _ if timeout && matches!(self.what, What::Other) => None,
+            _ if timeout && !self.prompt => None,
             _ if timeout => Some(Fault::Timeout),
             503 => Some(Fault::Unavailable),
             _ => None,
@@ -85,18 +88,19 @@ impl Upward {
         }
     }
 
-    /// The call's event for the coordinator. Credentials that a server lets pass which asks for them are right.
+    /// The call's event for the coordinator.
     pub(super) fn event(&self, stage: RouteStage) -> Option<Event> {
         let What::Call { route, .. } = &self.what else { return None };
-        let authenticated = route.authenticated && !self.failed && self.server.as_ref().is_some_and(|server| server.challenges());
+        let authenticated = self.proves(route);
         Some(Event::Route(Route { stage, authenticated, ..(**route).clone() }))
     }
 
     /// The pair of a call that the coordinator has not heard of as it goes on, because its caller is not known to this edge. It may be the call
-    /// that a recall has made: its BYE is told with a fence that no watch has, which frees the callee's turn and does nothing else.
+    /// that a recall has made: its BYE is told with a fence that no watch has, which frees the callee's turn and does nothing else. Only of a caller who
+    /// will have proven himself if the server lets the call pass (P7).
     pub(crate) fn unheard(&self) -> Option<WatchRef> {
         match &self.what {
-            What::Call { route, told: Told::No | Told::Asked } => {
+            What::Call { route, told: Told::No | Told::Asked } if self.proves(route) => {
                 let pair = Pair { callee: route.callee.clone(), caller: route.caller.clone()? };
                 Some(WatchRef { pair, fence: Fence(0), trace: None })
             }
@@ -104,18 +108,33 @@ impl Upward {
         }
     }
 
-    /// The next server is to be asked although this one has given this answer. False: none is left that is there, and the first such answer
-    /// is back in its place, which may be the callee's own.
+    /// Credentials that a server lets pass which asks for them are right.
+    fn proves(&self, route: &Route) -> bool {
+        route.authenticated && !self.failed && self.server.as_ref().is_some_and(|server| server.challenges())
+    }
+
+    /// The next server is to be asked although this one has given this answer, which is put aside. False: none is left that is there.
     pub(super) fn go_on(&mut self, best: &mut Option<Answer>) -> bool {
-        if self.said.is_none() {
-            self.said = best.take();
-        }
         self.left.retain(|server| server.is_up());
         self.retry = !self.left.is_empty();
-        if !self.retry {
-            *best = self.said.take();
+        if self.retry {
+            self.said = best.take().zip(self.server.clone());
         }
         self.retry
+    }
+
+    /// One that was asked beside the caller's own, which has said that the callee is away, says so as well, or fails, or asks for credentials in place
+    /// of those that the first has let pass.
+    pub(super) fn says_nothing_new(&self, offline: bool, challenge: bool) -> bool {
+        let shown = matches!(&self.what, What::Call { route, .. } if route.authenticated);
+        self.said.is_some() && !self.rang && (offline || self.failed || (challenge && shown))
+    }
+
+    /// What was said first counts, and whoever said it; it may be the callee's own word.
+    pub(super) fn back_to_first(&mut self, best: &mut Option<Answer>) {
+        if let Some((answer, server)) = self.said.take() {
+            (*best, self.server, self.failed) = (Some(answer), Some(server), false);
+        }
     }
 }
 
@@ -161,11 +180,10 @@ impl Core {
         Some((to, way_back))
     }
 
-    /// Where another server is left, one that says nothing is not waited for to the end. The last one has the time that RFC 3261 gives it, and so
-    /// has one that may only be passing on a phone's silence: a proxy confirms nothing but an INVITE.
+    /// Where another server is left, one that says nothing is not waited for to the end. The last one has the time that RFC 3261 gives it.
     pub(crate) fn limit_patience(&mut self, now: Now, fork: &Fork) {
         let Some(timeout) = self.config.front.as_ref().map(|front| front.timeout) else { return };
-        let in_line = |upward: &Upward| !upward.left.is_empty() && !matches!(upward.what, What::Other);
+        let in_line = |upward: &Upward| !upward.left.is_empty() && upward.prompt;
         if let (Some(client), true) = (fork.open.last(), fork.upward.as_deref().is_some_and(in_line)) {
             self.expect_answer(*client, now.instant + timeout);
         }

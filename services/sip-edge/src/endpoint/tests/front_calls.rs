@@ -373,6 +373,59 @@ fn a_registered_callees_own_answer_is_not_hidden_by_another_servers() {
     assert_eq!(codes(&driver.reply(online(&[]))), [480]);
 }
 
+/// Server 1 knows nobody of that name and has not asked who calls; at server 2 he is registered.
+#[test]
+fn a_caller_without_credentials_is_asked_for_them_by_the_server_that_has_the_callee() {
+    let (mut driver, first, second) = two();
+    let challenge = "Proxy-Authenticate: Digest realm=\"example.com\", nonce=\"n\"\r\n";
+    let sent = driver.receive(ALICE, &invite("1", ""));
+    driver.receive(&first, &sent[0].response(404, ""));
+    let sent = driver.reply(online_watched(&[]));
+    let answers = driver.receive(&second, &sent[0].response(407, challenge));
+    assert_eq!(answers.last().map(Sent::status), Some(407));
+    assert_eq!(results(&mut driver), [CallResult::Challenged(407)]);
+    let sent = driver.receive(ALICE, &invite("2", CREDENTIALS));
+    driver.receive(&first, &sent[0].response(404, ""));
+    assert_eq!(stage(&driver), (RouteStage::Offline, false));
+    let sent = driver.reply(online(&[]));
+    assert_eq!(codes(&driver.receive(&second, &sent[0].response(200, ""))), [200]);
+}
+
+/// What a server says that was asked beside the first is no proof of who calls, nor does it lose what is to be told of the call.
+#[test]
+fn p7_the_word_of_a_server_that_was_asked_beside_proves_nothing() {
+    for code in [407, 404, 503] {
+        let (mut driver, first, second) = two();
+        let sent = driver.receive(ALICE, &invite("1", CREDENTIALS));
+        driver.receive(&first, &sent[0].response(404, ""));
+        assert_eq!(stage(&driver), (RouteStage::Offline, false));
+        let sent = driver.reply(online_watched(&[]));
+        driver.receive(&second, &sent[0].response(code, "Proxy-Authenticate: Digest realm=\"example.com\", nonce=\"n\"\r\n"));
+        assert_eq!(stage(&driver), (RouteStage::Offline, false), "{code}: the first server has not asked");
+        assert_eq!(codes(&driver.reply(online_watched(&[]))), [404]);
+        assert_eq!(results(&mut driver), [CallResult::Failed(404)]);
+    }
+    // One that has asked is believed, whatever the other says.
+    for code in [407, 404, 503] {
+        let (mut driver, first, second) = two();
+        driver.config.front.as_ref().unwrap().upstreams.at(first.parse().unwrap()).unwrap().has_challenged();
+        let sent = driver.receive(ALICE, &invite("1", CREDENTIALS));
+        driver.receive(&first, &sent[0].response(404, ""));
+        let sent = driver.reply(online_watched(&[]));
+        driver.receive(&second, &sent[0].response(code, ""));
+        assert_eq!(stage(&driver), (RouteStage::Offline, true), "{code}");
+    }
+}
+
+#[test]
+fn an_invite_to_another_domain_has_another_try_as_well() {
+    let (mut driver, first, second) = two();
+    let sent = driver.receive(ALICE, &request("INVITE", "sip:carol@elsewhere.example", "1", ""));
+    let (asked, other) = if sent[0].to.to_string() == first { (first, second) } else { (second, first) };
+    assert_eq!(sent[0].to.to_string(), asked);
+    assert!(driver.pass(Duration::from_millis(3100)).iter().any(|s| s.to.to_string() == other && s.method() == "INVITE"));
+}
+
 #[test]
 fn a_phone_that_is_silent_to_a_message_is_no_silent_server() {
     let (mut driver, first, second) = two();
@@ -387,12 +440,19 @@ fn a_phone_that_is_silent_to_a_message_is_no_silent_server() {
 #[test]
 fn the_bye_of_a_caller_whom_this_edge_does_not_know_is_told() {
     let mut driver = front();
-    let sent = driver.receive(ALICE, &invite("1", ""));
-    let route = sent[0].header("Record-Route").unwrap().to_owned();
-    driver.receive(SERVER, &sent[0].response(200, ""));
-    driver.reply(online(&[]));
+    let hang_up = |driver: &mut Driver, invite: &Sent| {
+        driver.receive(SERVER, &invite.response(200, ""));
+        driver.reply(online(&[]));
+        assert!(driver.events().is_empty());
+        driver.receive(ALICE, &bye_of_alice(invite.header("Record-Route").unwrap()));
+    };
+    // Nobody has looked at who she is (P7).
+    let sent = driver.receive(ALICE, &invite("0", CREDENTIALS));
+    hang_up(&mut driver, &sent[0]);
     assert!(driver.events().is_empty());
-    driver.receive(ALICE, &bye_of_alice(&route));
+    let mut driver = front();
+    let sent = challenged(&mut driver);
+    hang_up(&mut driver, &sent[0]);
     match driver.events().as_slice() {
         [Event::CallReport(report)] => assert_eq!((&report.pair, report.fence.0, report.result), (&pair(), 0, CallResult::Ended)),
         other => panic!("{other:?}"),
