@@ -85,6 +85,10 @@
 {{- if and $front (not (has "udp" $transports)) -}}
 {{- $problems = append $problems "edge.listeners: the servers of front.upstreams are reached by UDP; give a udp listener, too" -}}
 {{- end -}}
+{{- $accounts := list $edge.serviceAccount .Values.coordinator.serviceAccount -}}
+{{- if and (index $accounts 0).create (index $accounts 1).create (index $accounts 0).name (eq (index $accounts 0).name (index $accounts 1).name) -}}
+{{- $problems = append $problems (printf "serviceAccount: edges and coordinators have rights of their own; give them two names instead of %s" (index $accounts 0).name) -}}
+{{- end -}}
 
 {{- range $part := list "edge" "coordinator" -}}
 {{- $values := index $.Values $part -}}
