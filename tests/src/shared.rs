@@ -76,8 +76,9 @@ impl Shared {
         let edge = |name: &str, labels: &[(&str, &str)]| self.edges(name, labels).unwrap_or(f64::NAN);
         let coordinator = |name: &str, labels: &[(&str, &str)]| self.coordinators(name, labels).unwrap_or(f64::NAN);
         format!(
-            "unanswered questions {}, datagrams between edges dropped {}, recalls not ordered again {}, watches {}, armed {}, ended {:?}, recalls {:?}",
+            "unanswered questions {}, asked before anybody was there {}, datagrams between edges dropped {}, recalls not ordered again {}, watches {}, armed {}, ended {:?}, recalls {:?}",
             edge("redial_link_requests_total", &[("event", "timed_out")]),
+            edge("redial_link_requests_total", &[("event", "unattached")]),
             edge("sip_edge_peer_dropped_total", &[]),
             edge("sip_recall_orders_dropped_total", &[]),
             coordinator("redial_watches", &[]),

@@ -138,9 +138,19 @@ fn a_call_that_the_server_forks_is_one_call() -> Result<()> {
         alice.miss_with("bob", 404)?;
         let (mut desk, mut mobile) = (registered(&site, 0, "bob")?, registered(&site, 0, "bob")?);
         let refer = alice.expect("REFER")?;
-        let rings = std::thread::spawn(move || desk.ring_in_vain());
-        alice.reconnect(&refer, &mut mobile)?;
-        joined(rings)?;
+        let edge = &site.cluster.edges[0].service;
+        std::thread::scope(|scope| -> Result<()> {
+            let rings = scope.spawn(|| desk.ring_in_vain());
+            let answers = scope.spawn(|| -> Result<Vec<String>> {
+                // The edge has sent the desk's 180 to the server, and the server's to alice: a proxy stops only what it has heard to ring.
+                edge.wait_metric("sip_responses_sent_total", &[("method", "INVITE"), ("status", "180")], 2.0)?;
+                mobile.serve_calls(1)
+            });
+            alice.take_recall(&refer)?;
+            ensure!(rings.join().is_ok_and(|rang| rang.is_ok()), "the desk phone");
+            ensure!(answers.join().is_ok_and(|served| served.is_ok()), "the mobile");
+            Ok(())
+        })?;
         site.over(1)?;
         ensure!(alice.within(Duration::from_secs(2), "REFER")?.is_none(), "recalled twice");
     }
