@@ -3,20 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use redial_tests::front::Site;
+use redial_tests::Phone;
+use redial_tests::front::{Site, wait_up};
 use redial_tests::kamailio::{Kamailio, OVERLOADED, PATH, TRUSTING, user};
-use redial_tests::wait::PATIENCE;
-use redial_tests::{Phone, until};
 use sip_core::message::Header;
-
-/// What the edge knows of a server, by OPTIONS and by what became of requests.
-fn wait_up(site: &Site, server: &Kamailio, up: bool) -> Result<()> {
-    let addr = server.sip.to_string();
-    until(&format!("{addr} to be up: {up}"), PATIENCE, || {
-        let state = site.cluster.edges[0].service.metrics()?.sum("sip_upstream_up", &[("upstream", &addr)]);
-        Ok((state == f64::from(u8::from(up))).then_some(()))
-    })
-}
 
 /// Where `who` is registered.
 fn at(site: &Site, who: &str) -> Result<Vec<usize>> {
@@ -49,7 +39,7 @@ fn registered(site: &Site, who: &str, with_both: bool) -> Result<(Phone, usize)>
     let again = phone.register(600);
     site.servers[own].resume()?;
     again?;
-    wait_up(site, &site.servers[own], true)?;
+    wait_up(&site.cluster, site.servers[own].sip, true)?;
     ensure!(at(site, who)? == if own == 0 { [usize::from(with_both), 1] } else { [1, usize::from(with_both)] });
     Ok((phone, own))
 }
@@ -68,7 +58,7 @@ fn a_server_that_wakes_while_another_has_taken_its_call_is_cancelled() -> Result
         let called = scope.spawn(|| -> Result<Phone> {
             let invite = bob.expect("INVITE")?;
             bob.answer(&invite, 180, "")?;
-            wait_up(&site, slow, false)?;
+            wait_up(&site.cluster, slow.sip, false)?;
             slow.resume()?;
             // The CANCEL may reach it before it has called anybody.
             if let Some(late) = bob.within(Duration::from_secs(2), "INVITE")? {
@@ -92,7 +82,7 @@ fn a_server_that_wakes_while_another_has_taken_its_call_is_cancelled() -> Result
         Ok(())
     })?;
     ensure!(site.watched()? == 0.0, "a call that was answered is no reason");
-    wait_up(&site, slow, true)?;
+    wait_up(&site.cluster, slow.sip, true)?;
     let found = spread(&site)?;
     ensure!(found[own] > 0 && found[0] + found[1] == 8, "{found:?}");
     Ok(())
@@ -113,7 +103,7 @@ fn what_a_server_says_late_is_not_the_answer_of_the_one_that_was_asked_next() ->
             bob.answer(&invite, 180, "")?;
             slow.resume()?;
             // It answers in the order of what it was sent: its 404 has gone out before this.
-            wait_up(&site, slow, true)?;
+            wait_up(&site.cluster, slow.sip, true)?;
             bob.answer(&invite, 486, "")
         });
         let call = alice.invite("bob", "")?;
@@ -134,12 +124,12 @@ fn nobody_notices_a_server_that_says_503() -> Result<()> {
         for n in 0..4 {
             site.story([&format!("alice{n}"), &format!("bob{server}{n}")], [0, 0], 404)?;
         }
-        wait_up(&site, &site.servers[server], false)?;
+        wait_up(&site.cluster, site.servers[server].sip, false)?;
         let mut phone = user("dave", site.edge(0))?;
         phone.register(600)?;
         ensure!(user("dave", site.servers[1 - server].sip)?.contacts()? == 1);
         site.servers[server].turn_into(&[PATH])?;
-        wait_up(&site, &site.servers[server], true)?;
+        wait_up(&site.cluster, site.servers[server].sip, true)?;
     }
     site.over(8)?;
     let found = spread(&site)?;

@@ -95,9 +95,7 @@ fn probed_in_front(defines: &[&'static str], [servers, edges]: [usize; 2], way: 
     let asked = bob.expect("OPTIONS")?;
     bob.answer(&asked, 200, "")?;
     let refer = alice.expect("REFER")?;
-    let serve = std::thread::spawn(move || bob.serve_calls(1));
-    alice.take_recall(&refer)?;
-    ensure!(serve.join().is_ok_and(|calls| calls.is_ok()), "bob's phone");
+    alice.reconnect(&refer, &mut bob)?;
     site.cluster.wait_ended("connected", 1)?;
     // Carol's second probe is the clock: by then bob would have had one more.
     for _ in 0..2 {
