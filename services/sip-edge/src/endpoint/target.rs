@@ -42,7 +42,7 @@ pub(crate) fn resolve(config: &EndpointConfig, target: &Target) -> Option<Peer> 
     by_any_listener(config, addr)
 }
 
-/// None: the edge is unknown or gone.
+/// None: the edge is unknown. One that is silent may be back when something is sent again.
 fn way_by(config: &EndpointConfig, edge: &EdgeId) -> Option<EdgeTag> {
     if *edge == config.edge { Some(EdgeTag::HERE) } else { config.peers.as_ref()?.tag_of(edge) }
 }

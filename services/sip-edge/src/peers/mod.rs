@@ -112,14 +112,14 @@ impl Peers {
         self.view.load().live.iter().any(|other| other.tag == edge)
     }
 
-    /// The name of a live edge.
+    /// The name of an edge that is listed. It may be silent, or not have been heard yet: who sends to its phones looks again each time.
     pub(crate) fn name_of(&self, edge: EdgeTag) -> Option<EdgeId> {
-        self.view.load().live.iter().find(|other| other.tag == edge).map(|other| other.edge.clone())
+        self.view.load().members.iter().find(|other| other.tag == edge).map(|other| other.edge.clone())
     }
 
-    /// The tag of a live edge.
+    /// Its tag.
     pub(crate) fn tag_of(&self, edge: &EdgeId) -> Option<EdgeTag> {
-        self.view.load().live.iter().find(|other| other.edge == *edge).map(|other| other.tag)
+        self.view.load().members.iter().find(|other| other.edge == *edge).map(|other| other.tag)
     }
 
     /// Another edge answers at the address that our phones send to.

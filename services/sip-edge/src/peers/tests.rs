@@ -36,7 +36,8 @@ fn an_edge_that_falls_silent_is_gone_until_it_is_heard_again() {
     a.review(after(1900));
     assert!(a.is_live(b.own) && a.is_shared());
     a.review(after(2100));
-    assert!(!a.is_live(b.own) && !a.is_shared() && a.addr(b.own).is_none() && a.name_of(b.own).is_none());
+    assert!(!a.is_live(b.own) && !a.is_shared() && a.addr(b.own).is_none());
+    assert_eq!(a.name_of(b.own), Some(EdgeId::new("b")), "its phones are its own while it is listed");
     a.heard(after(2200), b.own, b.says(false));
     assert_eq!((a.addr(b.own), a.tag_of(&EdgeId::new("b"))), (Some(member("b", 2).addr), Some(b.own)));
     a.heard(after(2300), b.own, b.says(true));
