@@ -92,7 +92,6 @@ impl From<NotWatched> for v1::NotWatched {
             NotWatched::CalleeLimit => Self::CalleeLimit,
             NotWatched::TotalLimit => Self::TotalLimit,
             NotWatched::PolicyOff => Self::PolicyOff,
-            NotWatched::Raced => Self::Raced,
         }
     }
 }
@@ -110,7 +109,6 @@ impl TryFrom<v1::NotWatched> for NotWatched {
             Wire::CalleeLimit => Self::CalleeLimit,
             Wire::TotalLimit => Self::TotalLimit,
             Wire::PolicyOff => Self::PolicyOff,
-            Wire::Raced => Self::Raced,
         })
     }
 }

@@ -235,12 +235,10 @@ pub enum NotWatched {
     CalleeLimit,
     TotalLimit,
     PolicyOff,
-    /// The callee was found registered while the watch was being stored, but no contact is usable; dial again.
-    Raced,
 }
 
 impl NotWatched {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::OptedOut,
         Self::CallerNotRegistered,
         Self::CallerNotAuthenticated,
@@ -248,7 +246,6 @@ impl NotWatched {
         Self::CalleeLimit,
         Self::TotalLimit,
         Self::PolicyOff,
-        Self::Raced,
     ];
 
     /// The word used in metrics and logs.
@@ -262,7 +259,6 @@ impl NotWatched {
             Self::CalleeLimit => "callee_limit",
             Self::TotalLimit => "total_limit",
             Self::PolicyOff => "policy_off",
-            Self::Raced => "raced",
         }
     }
 }

@@ -4,7 +4,7 @@ use redial_core::link::CallResult;
 use sip_core::Message;
 use sip_core::message::{Edit, Header, Index};
 
-use super::fork::{Answer, State};
+use super::fork::{Answer, Fork, State};
 use crate::endpoint::core::Core;
 use crate::endpoint::table::Id;
 use crate::endpoint::transactions::client::Heard;
@@ -20,15 +20,16 @@ impl Core {
         match (code, heard) {
             // Hop by hop: we have sent our own (section 16.7 step 5).
             (100, _) => {}
-            (101..=199, Heard::Response(response)) => self.provisional(now, server, code, response, out),
+            (101..=199, Heard::Response(response)) => self.provisional(now, server, client, code, response, out),
             (200..=299, Heard::Response(response)) => self.success(now, server, client, code, response, out),
             _ => self.failure(now, server, client, code, heard, out),
         }
     }
 
-    fn provisional(&mut self, now: Now, server: Id, code: u16, response: Message<'_>, out: &mut Outbox) {
-        let searching =
-            self.servers.get(server).is_some_and(|s| s.is_invite() && s.fork.as_ref().is_some_and(|f| f.state != State::Cancelled));
+    /// Of a branch that was given up it is not passed on: its CANCEL follows.
+    fn provisional(&mut self, now: Now, server: Id, client: Id, code: u16, response: Message<'_>, out: &mut Outbox) {
+        let is_tried = |fork: &Fork| fork.state != State::Cancelled && fork.open.contains(&client);
+        let searching = self.servers.get(server).is_some_and(|s| s.is_invite() && s.fork.as_deref().is_some_and(is_tried));
         if searching {
             self.ringing_upstream(now, server, out);
         }

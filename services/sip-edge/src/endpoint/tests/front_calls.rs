@@ -308,6 +308,7 @@ fn a_silent_server_is_passed_over_and_its_late_answer_does_no_harm() {
     assert_eq!(codes(&driver.receive(&second, &retry[0].response(180, ""))), [180]);
     let sent = driver.receive(&first, &late[0].response(180, ""));
     assert!(sent.iter().any(|s| s.method() == "CANCEL" && s.to.to_string() == first), "{sent:?}");
+    assert!(sent.iter().all(|s| s.to.to_string() != ALICE), "what is about to be cancelled does not ring");
     driver.requests.clear();
     // Nothing that it says from now on, nor its silence to the end, is the other's word.
     for code in [487, 407, 503] {
