@@ -239,8 +239,10 @@ fn storm(servers: usize) -> Result<()> {
             let dies: &mut Kamailio = &mut servers[death % count];
             let at = STORIES * death as u32 / 5;
             until("stories before the next death", PATIENCE * 2, || Ok((storm.connected.load(SeqCst) >= at).then_some(())))?;
+            // Before and after: what began while it was being killed depends on it, too.
             storm.deaths.fetch_add(1, SeqCst);
             dies.kill()?;
+            storm.deaths.fetch_add(1, SeqCst);
             wait_up(&cluster, dies.sip, false)?;
             dies.start_again()?;
             storm.deaths.fetch_add(1, SeqCst);
